@@ -1,0 +1,48 @@
+# make demo and make test set up .venv themselves; nothing else is needed than Python 3.10 or later.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OLDEST := .oldest
+
+.PHONY: demo test test-newest test-oldest lint format build clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/quickstart.py
+
+test: test-newest test-oldest
+
+test-newest: $(VENV)/installed
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+# The contract with the oldest scikit-learn that pyproject.toml declares, beside the same torch.
+test-oldest: $(VENV)/installed $(OLDEST)/installed
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/contract --no-header -p no:cacheprovider
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(OLDEST)/installed: tests/contract/oldest.txt
+	rm -rf $(OLDEST)
+	$(BIN)/python -m pip install --quiet --target $(OLDEST) --requirement tests/contract/oldest.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info

@@ -1,0 +1,47 @@
+"""Anomaly detection with scikit-learn's interface.
+
+Importing the package is cheap: each public name, and torch with those that need it, is imported
+when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+_HOME = {
+    "CenterCosine": "scorers",
+    "FeatureEnsemble": "scorers",
+    "MahalanobisCosine": "scorers",
+    "NSADetector": "nsa",
+    "OneClassKFold": "model_selection",
+    "SelfSupervisedEncoder": "encoders",
+}
+
+if TYPE_CHECKING:
+    from .encoders import SelfSupervisedEncoder
+    from .model_selection import OneClassKFold
+    from .nsa import NSADetector
+    from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine
+
+__all__ = [
+    "CenterCosine",
+    "FeatureEnsemble",
+    "MahalanobisCosine",
+    "NSADetector",
+    "OneClassKFold",
+    "SelfSupervisedEncoder",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,86 @@
+"""The trained network as a source of named feature maps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ._networks import Backbone
+
+POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
+HEAD = "head_layer_"
+
+
+class EncoderNetwork(nn.Module):
+    """Input standardisation, backbone and objective in one module.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
+        over positions; of tables they are ``dense_block_n``.
+    objective : nn.Module
+        The layers of its projector are ``head_layer_n``.
+    center, scale : tensor
+        Inputs x become (x - center) / scale. They broadcast to a batch.
+    """
+
+    center: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self, backbone: Backbone, objective: nn.Module, center: torch.Tensor, scale: torch.Tensor
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.objective = objective
+        self.register_buffer("center", center)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embeddings of a batch."""
+        return self.backbone((x - self.center) / self.scale)
+
+    @property
+    def layer_names(self) -> list[str]:
+        """All layers, in the order of computation."""
+        names = []
+        for block in self.backbone.blocks:
+            names.append(block)
+            if block.startswith("conv"):
+                names.append(block + POOLED)
+        return names + [f"{HEAD}{i + 1}" for i in range(len(self.objective.projector))]
+
+    def feature_maps(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The named layers' outputs for a batch, each of shape (n, width)."""
+        outputs: dict[str, torch.Tensor] = {}
+        hooks = []
+        for name in dict.fromkeys(layer.removesuffix(POOLED) for layer in layers):
+
+            def keep(module, args, output, name=name):
+                outputs[name] = output
+
+            hooks.append(self._module(name).register_forward_hook(keep))
+        try:
+            embedding = self(x)
+            if any(layer.startswith(HEAD) for layer in layers):
+                self.objective.project(embedding)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {layer: _as_vectors(outputs, layer) for layer in layers}
+
+    def _module(self, layer: str) -> nn.Module:
+        head = re.fullmatch(rf"{HEAD}(\d+)", layer)
+        if head:
+            return self.objective.projector[int(head[1]) - 1]
+        return self.backbone.block(layer)
+
+
+def _as_vectors(outputs: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+    if layer.endswith(POOLED):
+        return outputs[layer.removesuffix(POOLED)].mean(dim=(2, 3))
+    return outputs[layer].flatten(start_dim=1)

@@ -1,0 +1,142 @@
+"""Backbones: networks that turn a batch of inputs into one embedding per sample.
+
+Every backbone is wrapped in :class:`Backbone`, which names the blocks whose outputs are the
+feature maps of NSA's appendix C.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+SMALL_IMAGE = 64  # pixels: up to this size the stem keeps the resolution (paper: 32x32 images)
+
+IMAGE_BACKBONES = ("compact", "resnet18", "resnet34", "resnet50")
+TABLE_BACKBONES = ("mlp",)
+
+
+class Backbone(nn.Module):
+    """A network with named blocks.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps a batch to embeddings of shape (n, embedding_dim).
+    blocks : dict of str to str
+        Layer name -> name of the submodule of `network` whose output is that layer.
+    embedding_dim : int
+        Width of the embedding.
+    """
+
+    def __init__(self, network: nn.Module, blocks: dict[str, str], embedding_dim: int):
+        super().__init__()
+        self.network = network
+        self.blocks = blocks
+        self.embedding_dim = embedding_dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+    def block(self, layer: str) -> nn.Module:
+        """The submodule behind a layer name."""
+        return self.network.get_submodule(self.blocks[layer])
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut, as in ResNet-18."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.convolutions(x) + self.shortcut(x))
+
+
+class PooledReduction(nn.Module):
+    """Average-pool images by the whole factor that brings them to `SMALL_IMAGE` or below."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        factor = -(-max(x.shape[-2:]) // SMALL_IMAGE)
+        return nn.functional.avg_pool2d(x, factor) if factor > 1 else x
+
+
+def _compact(channels: int) -> Backbone:
+    """A residual network of about 12 M multiply-adds at 32x32, made for training on CPUs."""
+    width = 32
+    network = nn.Sequential()
+    network.add_module("reduction", PooledReduction())
+    network.add_module(
+        "stem",
+        nn.Sequential(
+            nn.Conv2d(channels, width, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ),
+    )
+    network.add_module("block1", ResidualBlock(width, width, 1))
+    network.add_module("block2", ResidualBlock(width, 2 * width, 2))
+    network.add_module("block3", ResidualBlock(2 * width, 4 * width, 2))
+    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    network.add_module("flatten", nn.Flatten())
+    return Backbone(network, {f"conv_block_{i}": f"block{i}" for i in (1, 2, 3)}, 4 * width)
+
+
+def _resnet(name: str, channels: int, image_size: int) -> Backbone:
+    """A torchvision ResNet; images up to `SMALL_IMAGE` get a 3x3 stem without max-pooling."""
+    from torchvision import models
+
+    network = models.get_model(name, weights=None)
+    embedding_dim = network.fc.in_features
+    network.fc = nn.Identity()
+    width = network.conv1.out_channels
+    if image_size <= SMALL_IMAGE:
+        network.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        network.maxpool = nn.Identity()
+    elif channels != 3:
+        network.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+    blocks = {f"conv_block_{i}": f"layer{i}" for i in (1, 2, 3, 4)}
+    return Backbone(network, blocks, embedding_dim)
+
+
+def _mlp(n_features: int) -> Backbone:
+    """Three fully connected blocks for tables and embeddings."""
+    width = 256
+    network = nn.Sequential()
+    for i, in_width in enumerate((n_features, width, width), start=1):
+        # SiLU, unlike ReLU, never maps a whole sample to the zero vector, whose angle is undefined
+        network.add_module(
+            f"block{i}",
+            nn.Sequential(nn.Linear(in_width, width), nn.BatchNorm1d(width), nn.SiLU()),
+        )
+    return Backbone(network, {f"dense_block_{i}": f"block{i}" for i in (1, 2, 3)}, width)
+
+
+def make_backbone(name: str, sample_shape: tuple[int, ...]) -> Backbone:
+    """Build a backbone with fresh weights.
+
+    Parameters
+    ----------
+    name : {"compact", "resnet18", "resnet34", "resnet50", "mlp"}
+        The architecture.
+    sample_shape : (channels, height, width) or (n_features,)
+        Shape of one sample.
+    """
+    if name == "mlp":
+        return _mlp(*sample_shape)
+    channels, height, width = sample_shape
+    if name == "compact":
+        return _compact(channels)
+    return _resnet(name, channels, max(height, width))

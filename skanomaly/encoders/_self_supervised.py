@@ -1,0 +1,379 @@
+"""Self-supervised training of an encoder, and its layers as features."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from torch import nn
+
+from ..base import atomic_fit
+from ..inputs import check_samples
+from ..training import resolve_device, seeded_initialisation, train
+from ._augmentations import ColumnCorruption, ImageAugmentation
+from ._features import EncoderNetwork
+from ._networks import IMAGE_BACKBONES, TABLE_BACKBONES, make_backbone
+from .objectives import OBJECTIVES
+
+MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
+INFERENCE_BATCH = 256
+STANDARDISATION_SAMPLES = 10_000  # images looked at for the channels' mean and spread
+COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
+
+
+class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
+    """Learn features of images or tables from augmented views, without labels (NSA section 2).
+
+    ``fit`` trains a network so that two random views of a sample agree; ``transform`` returns the
+    outputs of its layers, one group of columns per layer. Images are arrays (n, height, width),
+    (n, height, width, channels) or (n, channels, height, width) of uint8, or of floats in [0, 1];
+    a 2-D X is a table unless `image_shape` says that its rows are flattened images.
+
+    Parameters
+    ----------
+    objective : {"simclr", "simsiam"}, default="simclr"
+        What the views are trained for. SimCLR learns fastest in short budgets; SimSiam, which
+        needs no negative samples, is the paper's choice for thousands of epochs.
+    normalize : {"both", "embedding", "projection"} or None, default="both"
+        Which of the paper's two normalisations to use: of the embedding, before the projector
+        (section 2.3), and of the projection, before the predictor (section 2.4). For SimCLR the
+        second has no effect. Table 3 compares the four settings.
+    backbone : {"auto", "compact", "resnet18", "resnet34", "resnet50", "mlp"}, default="auto"
+        The network. "auto" is "compact" for images, made for training on CPUs, and "mlp" for
+        tables. ResNets keep the resolution in their first layers for images of up to 64 pixels,
+        as in the paper.
+    layers : "all", "last" or list of str, default="all"
+        Layers that ``transform`` returns: ``conv_block_n`` (flattened), ``conv_block_n (1x1)``
+        (averaged over positions) and ``head_layer_n`` of images, ``dense_block_n`` and
+        ``head_layer_n`` of tables. "last" is the embedding.
+    augment : callable, optional
+        ``augment(batch, generator)`` returns a random view of a batch, on its device: floats of
+        shape (n, channels, height, width) in [0, 1], or standardised columns (n, n_features).
+        None is :class:`ImageAugmentation` or :class:`ColumnCorruption`.
+    image_shape : tuple (height, width) or (height, width, channels), optional
+        Shape of the images whose pixels are the rows of a 2-D X.
+    temperature : float, default=0.5
+        Divides the similarities in SimCLR's loss.
+    max_epochs : int, default=50
+        Passes over the training samples. With 0 the network keeps its random weights, which is a
+        baseline worth comparing with.
+    batch_size : int, default=128
+        Samples per step.
+    learning_rate : float, default=1e-3
+        Initial step size of AdamW; it decays to 0 along a cosine.
+    weight_decay : float, default=1e-4
+        Decoupled weight decay of AdamW.
+    device : str, default="auto"
+        "auto" trains on the first CUDA device, if there is one, and else on the CPU. The fitted
+        network is kept on the CPU and moved for each ``transform``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order and views. With an int, refits on the same device are identical.
+    verbose : int, default=0
+        1 shows one progress bar.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network, on the CPU.
+    scaler_ : StandardScaler
+        Standardises the columns of tables; absent for images.
+    layer_slices_ : dict of str to slice
+        Columns of ``transform`` that belong to each layer.
+    history_ : list of dict
+        Per epoch the mean loss, ``embedding_std`` (spread of the normalised embedding; 0 is a
+        collapse, 1 a uniform distribution) and the seconds it took.
+    sample_shape_ : tuple
+        (channels, height, width) of the images or (n_features,).
+    n_features_in_ : int
+        Number of values per sample.
+    feature_names_in_ : array of str
+        Column names, if the training samples had any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skanomaly import SelfSupervisedEncoder
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    >>> encoder = SelfSupervisedEncoder(layers="last", max_epochs=1, random_state=0).fit(images)
+    >>> encoder.transform(images).shape
+    (20, 128)
+    """
+
+    _parameter_constraints: dict = {
+        "objective": [StrOptions(set(OBJECTIVES))],
+        "normalize": [StrOptions({"both", "embedding", "projection"}), None],
+        "backbone": [StrOptions({"auto", *IMAGE_BACKBONES, *TABLE_BACKBONES})],
+        "layers": [StrOptions({"all", "last"}), list],
+        "augment": [callable, None],
+        "image_shape": [tuple, None],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        objective="simclr",
+        *,
+        normalize="both",
+        backbone="auto",
+        layers="all",
+        augment=None,
+        image_shape=None,
+        temperature=0.5,
+        max_epochs=50,
+        batch_size=128,
+        learning_rate=1e-3,
+        weight_decay=1e-4,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.objective = objective
+        self.normalize = normalize
+        self.backbone = backbone
+        self.layers = layers
+        self.augment = augment
+        self.image_shape = image_shape
+        self.temperature = temperature
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @atomic_fit
+    def fit(self, X, y=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : images or table
+            Mostly normal samples, at least 2.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not a table or images as described above, or if backbone, layers or device
+            do not fit it.
+        FloatingPointError
+            If training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the embedding collapsed to one direction.
+        """
+        X = check_samples(self, X, reset=True, image_shape=self.image_shape)
+        device = resolve_device(self.device)
+        if X.ndim == 2:
+            self.scaler_ = StandardScaler().fit(X)
+            X = self.scaler_.transform(X).astype(np.float32)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        with seeded_initialisation(seed):
+            network = self._build_network(X)
+        layers = self._resolve_layers(network)
+        generator = torch.Generator(device).manual_seed(seed)
+        task = _PretextTask(network).to(device, memory_format=torch.channels_last)
+        self.history_ = train(
+            task,
+            _ViewMaker(X, self.augment or _default_augmentation(X), generator),
+            len(X),
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            generator=generator,
+            verbose=self.verbose,
+        )
+        self._warn_if_collapsed()
+        # tables are scored in float64, so that a row's features do not depend on its batch
+        self.network_ = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
+        self.layer_slices_ = self._measure_layers(X[:2], layers)
+        return self
+
+    def transform(self, X):
+        """Features of the chosen layers.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        features : array of shape (n_samples, n_features_out)
+            float32 for images, float64 for tables.
+        """
+        check_is_fitted(self)
+        X = check_samples(self, X, reset=False, image_shape=self.image_shape)
+        if X.ndim == 2:
+            X = self.scaler_.transform(X.astype(np.float64, copy=False))
+        return np.concatenate(self._extract(X, list(self.layer_slices_)), axis=1)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of ``transform``: ``<layer>__<number>``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Checked against the names seen in ``fit`` and otherwise ignored.
+
+        Returns
+        -------
+        names : array of str
+        """
+        check_is_fitted(self)
+        if len(self.sample_shape_) == 1:
+            _check_feature_names_in(self, input_features)
+        widths = {name: s.stop - s.start for name, s in self.layer_slices_.items()}
+        names = [f"{name}__{i}" for name, width in widths.items() for i in range(width)]
+        return np.asarray(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _build_network(self, X: np.ndarray) -> EncoderNetwork:
+        is_table = X.ndim == 2
+        known = TABLE_BACKBONES if is_table else IMAGE_BACKBONES
+        name = known[0] if self.backbone == "auto" else self.backbone
+        if name not in known:
+            raise ValueError(
+                f"backbone={name!r} does not take {'tables' if is_table else 'images'}; "
+                f"pass one of {known}, or 'auto'"
+            )
+        if not is_table and min(X.shape[2:]) < MIN_IMAGE_SIZE:
+            raise ValueError(
+                f"images of {X.shape[2]} x {X.shape[3]} pixels are too small for a convolutional "
+                f"network; enlarge them to {MIN_IMAGE_SIZE} pixels or pass a table"
+            )
+        backbone = make_backbone(name, X.shape[1:])
+        options = {
+            "normalize_embedding": self.normalize in ("both", "embedding"),
+            "normalize_projection": self.normalize in ("both", "projection"),
+        }
+        if self.objective == "simclr":
+            options["temperature"] = self.temperature
+        objective = OBJECTIVES[self.objective](backbone.embedding_dim, **options)
+        return EncoderNetwork(backbone, objective, *_standardisation(X))
+
+    def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
+        known = network.layer_names
+        if self.layers == "all":
+            return known
+        if self.layers == "last":
+            return [[name for name in known if not name.startswith("head")][-1]]
+        unknown = [name for name in self.layers if name not in known]
+        if unknown or not self.layers:
+            raise ValueError(f"layers={self.layers} is not known; pass some of {known}")
+        return list(dict.fromkeys(self.layers))
+
+    def _measure_layers(self, X: np.ndarray, layers: list[str]) -> dict[str, slice]:
+        stops = np.cumsum([f.shape[1] for f in self._extract(X, layers)])
+        starts = np.concatenate([[0], stops[:-1]])
+        return {
+            name: slice(int(start), int(stop))
+            for name, start, stop in zip(layers, starts, stops, strict=True)
+        }
+
+    def _extract(self, X: np.ndarray, layers: list[str]) -> list[np.ndarray]:
+        """One array of features per layer."""
+        device = resolve_device(self.device)
+        network = self.network_
+        if device.type != "cpu":
+            network = copy.deepcopy(network).to(device)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(X), INFERENCE_BATCH):
+                batch = _to_device(X[start : start + INFERENCE_BATCH], device)
+                batch = _as_float(batch).to(network.center.dtype)
+                maps = network.feature_maps(batch, layers)
+                parts.append([maps[layer].cpu().numpy() for layer in layers])
+        return [np.concatenate(batches) for batches in zip(*parts, strict=True)]
+
+    def _warn_if_collapsed(self) -> None:
+        if self.history_ and self.history_[-1]["embedding_std"] < COLLAPSED:
+            warnings.warn(
+                "the embedding collapsed to one direction "
+                f"(embedding_std={self.history_[-1]['embedding_std']:.2g}): try normalize='both', "
+                "objective='simclr', a larger batch_size or a smaller learning_rate",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+class _PretextTask(nn.Module):
+    """Loss of a batch of views; what else is worth recording goes along."""
+
+    def __init__(self, network: EncoderNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, views: torch.Tensor) -> dict[str, torch.Tensor]:
+        embedding = self.network(views)
+        with torch.no_grad():
+            directions = nn.functional.normalize(embedding.detach().float())
+            spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
+        return {"loss": self.network.objective(embedding), "embedding_std": spread}
+
+
+class _ViewMaker:
+    """Two random views of each indexed sample, stacked; all samples stay on the device."""
+
+    def __init__(self, X: np.ndarray, augment: Callable, generator: torch.Generator):
+        self.samples = _to_device(X, generator.device)
+        self.augment = augment
+        self.generator = generator
+
+    def __call__(self, indices: torch.Tensor) -> torch.Tensor:
+        batch = _as_float(self.samples[torch.cat([indices, indices])])
+        return self.augment(batch, self.generator)
+
+
+def _default_augmentation(X: np.ndarray) -> Callable:
+    return ColumnCorruption() if X.ndim == 2 else ImageAugmentation()
+
+
+def _standardisation(X: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation per channel of images; tables are standardised already."""
+    if X.ndim == 2:
+        return torch.zeros(1), torch.ones(1)
+    some = _as_float(torch.tensor(X[:: max(1, len(X) // STANDARDISATION_SAMPLES)]))
+    scale, center = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
+    return center, torch.where(scale > 0, scale, 1.0)
+
+
+def _to_device(X: np.ndarray, device: torch.device) -> torch.Tensor:
+    # torch.tensor copies: memmaps and other read-only arrays are never written to
+    dtype = torch.float32 if X.dtype == np.float32 else None
+    samples = torch.tensor(X, dtype=dtype, device=device)
+    return samples.to(memory_format=torch.channels_last) if samples.ndim == 4 else samples
+
+
+def _as_float(batch: torch.Tensor) -> torch.Tensor:
+    return batch.float() / 255 if batch.dtype == torch.uint8 else batch

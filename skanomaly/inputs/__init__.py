@@ -1,0 +1,5 @@
+"""Validation of samples: tables and images."""
+
+from ._samples import check_samples, check_table
+
+__all__ = ["check_samples", "check_table"]

@@ -1,0 +1,182 @@
+"""What X may be, and what is said when it is something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+CHANNELS = (1, 3, 4)
+ACCEPTED = (
+    "pass a table (n_samples, n_features), or images (n, height, width), "
+    "(n, height, width, channels) or (n, channels, height, width)"
+)
+
+
+def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> np.ndarray:
+    """X as a finite matrix; width and column names are recorded or compared by scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``feature_names_in_`` when `reset`.
+    X : array-like of shape (n_samples, n_features)
+        At least two samples when `reset`, else one.
+    reset : bool
+        True in fit.
+    dtype : dtype, list of dtypes or None
+        As in scikit-learn's ``check_array``; None is float64 or float32.
+
+    Raises
+    ------
+    ValueError
+        As ``check_array``, and naming the first entry that is NaN or infinite.
+    """
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32] if dtype is None else dtype,
+        ensure_all_finite=False,
+        ensure_min_samples=1 + reset,
+    )
+    bad = _first_not_finite(X)
+    if bad is not None:
+        raise ValueError(
+            f"X contains NaN or infinity: X[{bad[0]}, {bad[1]}] is {X[bad]}; "
+            "drop such samples or impute them first, for example in a Pipeline"
+        )
+    return X
+
+
+def check_samples(
+    estimator: Any, X: Any, *, reset: bool, image_shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """X as a table (n, d), or as images (n, channels, height, width) of uint8 or float32.
+
+    Sets ``n_features_in_`` and ``sample_shape_``, the shape of one returned sample, when `reset`;
+    compares with them otherwise.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one that is being fitted or used.
+    X : array-like
+        A table or images; tensors are copied to the CPU.
+    reset : bool
+        True in fit.
+    image_shape : (height, width) or (height, width, channels), optional
+        Shape of the images whose pixels are the rows of a table.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is neither, if images are not uint8 or in [0, 1], or if X is not what was fitted.
+    """
+    if hasattr(X, "detach"):
+        X = X.detach().cpu().numpy()
+    if _count_dimensions(X) <= 2:
+        samples = check_table(estimator, X, reset=reset, dtype="numeric")
+        if image_shape is not None:
+            samples = _unflatten(samples, image_shape)
+    else:
+        samples = _check_images(np.asarray(X), min_samples=1 + reset)
+        if reset:
+            estimator.n_features_in_ = int(np.prod(samples.shape[1:]))
+            vars(estimator).pop("feature_names_in_", None)
+    if reset:
+        _refuse_identical_images(samples)
+        estimator.sample_shape_ = samples.shape[1:]
+    elif samples.shape[1:] != estimator.sample_shape_:
+        raise ValueError(
+            f"X has {_describe(samples.shape[1:])}, but {type(estimator).__name__} was fitted "
+            f"on {_describe(estimator.sample_shape_)}"
+        )
+    return samples
+
+
+def _first_not_finite(X: np.ndarray) -> tuple[int, ...] | None:
+    if X.dtype.kind != "f":
+        return None
+    finite = np.isfinite(X)
+    if finite.all():
+        return None
+    return tuple(int(i) for i in np.unravel_index(np.argmin(finite), X.shape))
+
+
+def _count_dimensions(X: Any) -> int:
+    if hasattr(X, "shape"):
+        return len(X.shape)
+    try:
+        return np.asarray(X).ndim
+    except ValueError as error:
+        raise ValueError(f"the samples of X differ in shape; {ACCEPTED}") from error
+
+
+def _describe(sample_shape: tuple[int, ...]) -> str:
+    if len(sample_shape) == 1:
+        return f"{sample_shape[0]} features"
+    channels, height, width = sample_shape
+    return f"images of {height} x {width} pixels with {channels} channel(s)"
+
+
+def _unflatten(X: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+    if np.prod(image_shape) != X.shape[1]:
+        raise ValueError(
+            f"image_shape={image_shape} has {np.prod(image_shape)} values, "
+            f"but X has {X.shape[1]} features"
+        )
+    return _check_images(X.reshape(len(X), *image_shape), min_samples=1)
+
+
+def _check_images(X: np.ndarray, min_samples: int) -> np.ndarray:
+    """Images as (n, channels, height, width)."""
+    if X.ndim not in (3, 4):
+        raise ValueError(f"X has {X.ndim} dimensions, shape {X.shape}; {ACCEPTED}")
+    if len(X) < min_samples:
+        raise ValueError(f"Found {len(X)} sample(s), a minimum of {min_samples} is required")
+    if X.dtype != np.uint8 and X.dtype.kind != "f":
+        raise TypeError(f"images have dtype {X.dtype}; pass uint8, or float between 0 and 1")
+    X = X[:, None] if X.ndim == 3 else _channels_first(X)
+    bad = _first_not_finite(X)
+    if bad is not None:
+        raise ValueError(f"X contains NaN or infinity: image {bad[0]} has a pixel {X[bad]}")
+    if X.dtype.kind == "f":
+        if X.min() < 0 or X.max() > 1:
+            outside = (X < 0) | (X > 1)
+            raise ValueError(
+                f"float images must be between 0 and 1, but image "
+                f"{np.argmax(outside.reshape(len(X), -1).any(axis=1))} is not "
+                f"(X spans {X.min():g} to {X.max():g}); divide by the maximum or pass uint8"
+            )
+        X = X.astype(np.float32, copy=False)
+    return X
+
+
+def _channels_first(X: np.ndarray) -> np.ndarray:
+    first, last = X.shape[1] in CHANNELS, X.shape[3] in CHANNELS
+    if first and last:
+        raise ValueError(
+            f"shape {X.shape} could have its channels first or last; pass images that are "
+            f"larger than {max(CHANNELS)} pixels"
+        )
+    if not first and not last:
+        raise ValueError(
+            f"shape {X.shape} has no axis of {CHANNELS} channels; "
+            "pass (n, height, width, channels) or (n, channels, height, width)"
+        )
+    return X if first else X.transpose(0, 3, 1, 2)
+
+
+def _refuse_identical_images(samples: np.ndarray) -> None:
+    if samples.ndim == 4 and (samples == samples[:1]).all():
+        raise ValueError(
+            f"all {len(samples)} images are equal, there is nothing to learn; "
+            "pass images that differ"
+        )
+    if samples.ndim == 4 and (samples == samples[:, :, :1, :1]).all():
+        raise ValueError(
+            f"each of the {len(samples)} images is constant, a single colour; "
+            "pass images with content"
+        )

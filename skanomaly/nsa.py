@@ -1,0 +1,217 @@
+"""NSADetector: No Shifted Augmentations (NSA), self-supervised anomaly detection.
+
+NSA is here the method of the paper "No Shifted Augmentations (NSA): compact distributions for
+robust self-supervised anomaly detection", not Natural Synthetic Anomalies and not the Negative
+Selection Algorithm, which elsewhere share the abbreviation.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_memory
+
+from .base import OutlierDetector, atomic_fit, training_scores
+from .inputs import check_samples
+from .scorers import FeatureEnsemble
+
+SCORING_BATCH = 2048  # samples whose features are held at once
+
+
+class NSADetector(OutlierDetector):
+    """Anomaly detector that learns features from X itself and scores them by angles.
+
+    ``fit`` trains the encoder on X without labels, then fits the scorer on the features of X. X is
+    images, (n, height, width), (n, height, width, channels) or (n, channels, height, width) of
+    uint8 or of floats in [0, 1], or a table (n, n_features).
+
+    A sample that is identical to a training sample gets that sample's leave-one-out score: its
+    nearest neighbour is the nearest *other* training sample.
+
+    Parameters
+    ----------
+    encoder : transformer, optional
+        Anything with ``fit`` and ``transform``. None is ``SelfSupervisedEncoder()``, all of whose
+        layers are used. Its parameters are searched as ``encoder__objective`` and so on.
+    scorer : outlier detector, optional
+        Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
+        ``FeatureEnsemble()``, whose groups are the encoder's layers. Its parameters are searched
+        as ``scorer__n_neighbors`` and so on.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training samples beyond the threshold: on clean training data the
+        false-positive rate. "auto" is 0.05. No anomalies are needed to set it.
+    memory : str or joblib.Memory, optional
+        Caches trained encoders, so that a grid search over the scorer's parameters trains the
+        encoder once for each fold. Set a `random_state` with it.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the parts whose own ``random_state`` is None. With an int, refits on the same device
+        are identical.
+    verbose : int, default=0
+        1 shows the training's progress bar, if `encoder` is None.
+
+    Attributes
+    ----------
+    encoder_ : transformer
+        The trained encoder.
+    scorer_ : outlier detector
+        The scorer, fitted on the features of the training samples.
+    training_scores_ : float64 array of shape (n_samples,)
+        Leave-one-out ``score_samples`` of the training samples.
+    offset_ : float
+        Threshold of ``predict`` on ``score_samples``.
+    sample_shape_ : tuple
+        (channels, height, width) of the images or (n_features,).
+    n_features_in_ : int
+        Number of values per sample.
+    feature_names_in_ : array of str
+        Column names, if the training samples had any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skanomaly import NSADetector, SelfSupervisedEncoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 4)) + [4, 3, 2, 1]
+    >>> encoder = SelfSupervisedEncoder(max_epochs=2)
+    >>> detector = NSADetector(encoder, random_state=0).fit(X)
+    >>> detector.predict([[4, 3, 2, 1], [-9, 9, -9, 9]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **OutlierDetector._parameter_constraints,
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "scorer": [HasMethods(["fit", "score_samples"]), None],
+        "memory": [str, HasMethods(["cache"]), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        encoder=None,
+        scorer=None,
+        *,
+        contamination="auto",
+        memory=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.encoder = encoder
+        self.scorer = scorer
+        self.contamination = contamination
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @atomic_fit
+    def fit(self, X, y=None):
+        """Train the encoder and fit the scorer.
+
+        Parameters
+        ----------
+        X : images or table
+            Mostly normal samples, at least 2.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is neither a table nor images, or does not suit the encoder or the scorer.
+        """
+        X = check_samples(self, X, reset=True)
+        random_state = check_random_state(self.random_state)
+        encoder = self._make_encoder()
+        scorer = FeatureEnsemble() if self.scorer is None else clone(self.scorer)
+        if self.random_state is not None:
+            _seed(encoder, random_state)
+            _seed(scorer, random_state)
+        train = check_memory(self.memory).cache(_fit_encoder)
+        self.encoder_ = train(encoder, X)
+        if isinstance(scorer, FeatureEnsemble) and scorer.groups == "auto":
+            scorer.set_params(groups=getattr(self.encoder_, "layer_slices_", "auto"))
+        features = self.encoder_.transform(X)
+        self.scorer_ = scorer.fit(features)
+        self._set_offset(training_scores(self.scorer_, features))
+        self._training_rows = {digest: i for i, digest in enumerate(_digests(X))}
+        return self
+
+    def score_samples(self, X):
+        """Score of each sample; higher is more normal.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        scores : float64 array of shape (n_samples,)
+            A sample identical to a training sample gets its leave-one-out score.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is not what was fitted.
+        """
+        return super().score_samples(X)
+
+    def _score_samples(self, X):
+        scores = np.concatenate(
+            [
+                self.scorer_.score_samples(
+                    self.encoder_.transform(X[start : start + SCORING_BATCH])
+                )
+                for start in range(0, len(X), SCORING_BATCH)
+            ]
+        )
+        # looked up, since features may differ in their last digits between batches and devices
+        for row, digest in enumerate(_digests(X)):
+            if digest in self._training_rows:
+                scores[row] = self.training_scores_[self._training_rows[digest]]
+        return scores
+
+    def _validate_input(self, X, *, reset):
+        return check_samples(self, X, reset=reset)
+
+    def _make_encoder(self):
+        if self.encoder is not None:
+            return clone(self.encoder)
+        from .encoders import SelfSupervisedEncoder
+
+        return SelfSupervisedEncoder(verbose=self.verbose)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _fit_encoder(encoder, X: np.ndarray):
+    return encoder.fit(X)
+
+
+def _seed(estimator: Any, random_state: np.random.RandomState) -> None:
+    """Give a seed to every part of the estimator that has none."""
+    seeds = {
+        name: random_state.randint(np.iinfo(np.int32).max)
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    }
+    estimator.set_params(**seeds)
+
+
+def _digests(X: np.ndarray) -> list[bytes]:
+    """A fingerprint of every sample; equal samples have equal ones."""
+    if X.ndim == 2:
+        X = X.astype(np.float64) + 0.0  # one fingerprint for integers and floats, for -0.0 and 0.0
+    rows = np.ascontiguousarray(X).reshape(len(X), -1)
+    return [blake2b(row.data, digest_size=16).digest() for row in rows]

@@ -1,0 +1,110 @@
+"""Exact nearest neighbours by angle, in blocks of bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCK_BYTES = 64 * 2**20  # of similarities held at once
+SPARE_CANDIDATES = 4  # looked at beyond the neighbours asked for
+COINCIDENCE = 1e-8  # radians; rounding moves the same float64 row by less
+
+
+def scale_rows(X: np.ndarray) -> np.ndarray:
+    """Rows times the power of two that brings their largest entry into [0.5, 1).
+
+    This rounds nothing, and norms can no longer overflow or vanish.
+    """
+    _, exponent = np.frexp(np.abs(X).max(axis=1, keepdims=True))
+    return np.ldexp(X, -exponent)
+
+
+def angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Angle in radians, in [0, pi], between vectors along the last axis (Kahan's formula).
+
+    Accurate to rounding for near-duplicates and near-opposites alike, where the arccos of the
+    cosine loses half of the digits. A zero vector is at pi / 2 from all others and at 0 from
+    another zero vector.
+    """
+    u, v = (w * _inverse(np.linalg.norm(w, axis=-1, keepdims=True)) for w in (u, v))
+    return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
+
+
+def _inverse(norms: np.ndarray) -> np.ndarray:
+    """1 / norms, and 0 for the norm of a zero vector."""
+    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
+class AngularNeighbors:
+    """Angles from queries to their nearest rows among `reference`.
+
+    Candidates come from one matrix product in the dtype of the rows; their angles are then
+    computed in float64. Where more candidates than were looked at could be the nearest within
+    rounding, all reference rows are compared in float64.
+
+    Parameters
+    ----------
+    reference : float32 or float64 array (n, d)
+        Rows that are finite.
+    """
+
+    def __init__(self, reference: np.ndarray):
+        self.reference = scale_rows(reference)
+        self.inverse_norms = _inverse(np.linalg.norm(self.reference, axis=1))
+
+    def nearest(self, queries: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Angles (m, k), ascending, and indices (m, k) of the k nearest reference rows.
+
+        A query in the direction of a reference row (within 1e-8 rad) is taken for that row: one
+        such match is skipped, so that the fitted rows get their leave-one-out angles.
+
+        Parameters
+        ----------
+        queries : float32 or float64 array (m, d)
+            Rows that are finite.
+        n_neighbors : int
+            k, less than n.
+        """
+        block = max(1, BLOCK_BYTES // (self.reference.itemsize * len(self.reference)))
+        parts = [
+            self._nearest_in_block(scale_rows(queries[start : start + block]), n_neighbors)
+            for start in range(0, len(queries), block)
+        ]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _nearest_in_block(
+        self, queries: np.ndarray, n_neighbors: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n_reference, n_features = self.reference.shape
+        n_candidates = min(n_neighbors + 1 + SPARE_CANDIDATES, n_reference)
+        similarity = queries.astype(self.reference.dtype, copy=False) @ self.reference.T
+        similarity *= self.inverse_norms
+        candidates = np.argpartition(similarity, -n_candidates, axis=1)[:, -n_candidates:]
+        angles, indices = self._nearest_among(candidates, queries, n_neighbors)
+        if n_candidates < n_reference:
+            worst = np.take_along_axis(similarity, candidates, axis=1).min(axis=1)
+            worst = worst * _inverse(np.linalg.norm(queries, axis=1))
+            # far above the rounding errors of a product of unit vectors
+            rounding = 8 * np.finfo(similarity.dtype).eps * np.sqrt(n_features)
+            everything = np.arange(n_reference)[None]
+            for row in np.flatnonzero(np.cos(angles[:, -1]) - worst < rounding):
+                angles[row], indices[row] = self._nearest_among(
+                    everything, queries[row : row + 1], n_neighbors
+                )
+        return angles, indices
+
+    def _nearest_among(
+        self, candidates: np.ndarray, queries: np.ndarray, n_neighbors: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest of the candidates (m, c), by angles in float64 and without the query."""
+        queries = queries.astype(np.float64)
+        angles = np.empty(candidates.shape)
+        for column, rows in enumerate(candidates.T):
+            angles[:, column] = angle(queries, self.reference[rows].astype(np.float64))
+        order = np.argsort(angles, axis=1, kind="stable")[:, : n_neighbors + 1]
+        angles = np.take_along_axis(angles, order, axis=1)
+        indices = np.take_along_axis(candidates, order, axis=1)
+        is_self = angles[:, :1] < COINCIDENCE
+        return (
+            np.where(is_self, angles[:, 1:], angles[:, :-1]),
+            np.where(is_self, indices[:, 1:], indices[:, :-1]),
+        )
