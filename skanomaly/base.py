@@ -109,9 +109,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     def _set_offset(self, training_scores: np.ndarray) -> None:
         """Keep the scores; the threshold has the share `contamination` of them below it."""
-        rate = AUTO_CONTAMINATION if self.contamination == "auto" else self.contamination
+        rate = self.contamination if isinstance(self.contamination, Real) else AUTO_CONTAMINATION
         self.training_scores_ = training_scores
-        self.offset_ = float(np.percentile(training_scores, 100.0 * rate))
+        self.offset_ = float(np.percentile(training_scores, 100.0 * float(rate)))
 
 
 def training_scores(detector: Any, X: Any) -> np.ndarray:

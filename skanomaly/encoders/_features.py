@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ._networks import Backbone
+from .objectives import Objective
 
 POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
 HEAD = "head_layer_"
@@ -22,17 +23,19 @@ class EncoderNetwork(nn.Module):
     backbone : Backbone
         Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
         over positions; of tables they are ``dense_block_n``.
-    objective : nn.Module
+    objective : Objective
         The layers of its projector are ``head_layer_n``.
     center, scale : tensor
         Inputs x become (x - center) / scale. They broadcast to a batch.
     """
 
+    backbone: Backbone
+    objective: Objective
     center: torch.Tensor
     scale: torch.Tensor
 
     def __init__(
-        self, backbone: Backbone, objective: nn.Module, center: torch.Tensor, scale: torch.Tensor
+        self, backbone: Backbone, objective: Objective, center: torch.Tensor, scale: torch.Tensor
     ):
         super().__init__()
         self.backbone = backbone

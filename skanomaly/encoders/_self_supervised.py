@@ -196,7 +196,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
             network = self._build_network(X)
         layers = self._resolve_layers(network)
         generator = torch.Generator(device).manual_seed(seed)
-        task = _PretextTask(network).to(device, memory_format=torch.channels_last)
+        task = _PretextTask(network).to(device).to(memory_format=torch.channels_last)
         self.history_ = train(
             task,
             _ViewMaker(X, self.augment or _default_augmentation(X), generator),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 from scipy import linalg
 
@@ -62,12 +60,10 @@ class Whitening:
         centered = X - self.mean_
         squared_norms = np.einsum("ij,ij->i", centered, centered)
         eigenvalues, basis = _principal_axes(centered)
-        if isinstance(self.shrinkage, Real):
-            shrinkage = float(self.shrinkage)
-        elif self.shrinkage is None:
-            shrinkage = 0.0
-        else:
+        if isinstance(self.shrinkage, str):
             shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, squared_norms, n_features)
+        else:
+            shrinkage = float(self.shrinkage or 0.0)
         self.shrinkage_ = shrinkage
         floor = shrinkage * eigenvalues.sum() / n_features
         # every direction has the same variance when there is none at all

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from ._heads import make_head
+from ._base import Objective, make_head
 
 
-class SimCLR(nn.Module):
+class SimCLR(Objective):
     """Tell the other view of the same sample from all other views of the batch (NT-Xent).
 
     Parameters

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from ._heads import make_head
+from ._base import Objective, make_head
 
 
-class SimSiam(nn.Module):
+class SimSiam(Objective):
     """Each view's prediction must point where the other view's projection points.
 
     Parameters

@@ -1,8 +1,23 @@
-"""Multi-layer perceptrons that project embeddings, and predict one projection from another."""
+"""What every objective is, and the perceptrons that it is made of."""
 
 from __future__ import annotations
 
+import torch
 from torch import nn
+
+
+class Objective(nn.Module):
+    """Maps the embeddings of two views of a batch to a loss.
+
+    ``forward(embedding)`` returns the scalar loss of embeddings (2n, embedding_dim), whose rows i
+    and n + i are views of the same sample.
+    """
+
+    projector: nn.Sequential  # its children are the layers head_layer_1, head_layer_2, ...
+
+    def project(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Pass embeddings (n, embedding_dim) through the projector."""
+        raise NotImplementedError
 
 
 def make_head(in_dim: int, hidden_dim: int, out_dim: int, n_layers: int) -> nn.Sequential:

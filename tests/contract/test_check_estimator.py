@@ -1,0 +1,24 @@
+"""scikit-learn's own checks, with no expected failures."""
+
+import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from tests.registry import identify, make_estimators
+
+
+@parametrize_with_checks(make_estimators())
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+# these two are not part of check_estimator
+@pytest.mark.parametrize("estimator", make_estimators(), ids=identify)
+@pytest.mark.parametrize("check", [check_param_validation, check_dataframe_column_names_consistency])
+def test_further_checks(estimator, check):
+    check(type(estimator).__name__, clone(estimator))
+

@@ -1,0 +1,35 @@
+"""Small instances of every estimator, for the tests that all of them must pass."""
+
+from skanomaly import (
+    CenterCosine,
+    FeatureEnsemble,
+    MahalanobisCosine,
+    NSADetector,
+    SelfSupervisedEncoder,
+)
+
+
+def make_estimators():
+    """Every estimator with its defaults, and those variants that take another path."""
+    return [
+        MahalanobisCosine(),
+        MahalanobisCosine(3, whiten=False),
+        MahalanobisCosine(center=True, shrinkage=None),
+        CenterCosine(),
+        CenterCosine(whiten=False),
+        FeatureEnsemble(),
+        SelfSupervisedEncoder(max_epochs=2),
+        SelfSupervisedEncoder("simsiam", max_epochs=2),
+        NSADetector(SelfSupervisedEncoder(max_epochs=2)),
+        NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),
+    ]
+
+
+def make_detectors():
+    """The estimators that have ``score_samples``."""
+    return [e for e in make_estimators() if hasattr(e, "score_samples")]
+
+
+def identify(estimator):
+    """Test id: the estimator with the parameters that are not defaults."""
+    return "".join(str(estimator).split())
