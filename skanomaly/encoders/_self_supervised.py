@@ -363,15 +363,15 @@ def _standardisation(X: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation per channel of images; tables are standardised already."""
     if X.ndim == 2:
         return torch.zeros(1), torch.ones(1)
-    some = _as_float(torch.tensor(X[:: max(1, len(X) // STANDARDISATION_SAMPLES)]))
+    some = X[:: max(1, len(X) // STANDARDISATION_SAMPLES)]
+    some = _as_float(_to_device(some, torch.device("cpu")))
     scale, center = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
     return center, torch.where(scale > 0, scale, 1.0)
 
 
 def _to_device(X: np.ndarray, device: torch.device) -> torch.Tensor:
-    # torch.tensor copies: memmaps and other read-only arrays are never written to
-    dtype = torch.float32 if X.dtype == np.float32 else None
-    samples = torch.tensor(X, dtype=dtype, device=device)
+    # a copy: torch accepts neither read-only arrays, such as memmaps, nor negative strides
+    samples = torch.from_numpy(np.array(X, order="C")).to(device)
     return samples.to(memory_format=torch.channels_last) if samples.ndim == 4 else samples
 
 

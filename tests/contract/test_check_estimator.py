@@ -18,7 +18,8 @@ def test_check_estimator(estimator, check):
 
 # these two are not part of check_estimator
 @pytest.mark.parametrize("estimator", make_estimators(), ids=identify)
-@pytest.mark.parametrize("check", [check_param_validation, check_dataframe_column_names_consistency])
+@pytest.mark.parametrize(
+    "check", [check_param_validation, check_dataframe_column_names_consistency]
+)
 def test_further_checks(estimator, check):
     check(type(estimator).__name__, clone(estimator))
-

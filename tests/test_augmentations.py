@@ -1,0 +1,140 @@
+"""Views: every operation against torchvision, and parameters of its own for each sample."""
+
+import math
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as F
+from torch.testing import assert_close
+from torchvision.transforms import InterpolationMode
+
+from skanomaly.encoders import _augmentations as ours
+from skanomaly.encoders._augmentations import ColumnCorruption, ImageAugmentation
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=[1, 3])
+def images(request):
+    images = torch.rand(6, request.param, 16, 20, generator=generator(), dtype=torch.float64)
+    images[1] = 0.5  # no colour, no contrast
+    return images
+
+
+FACTORS = torch.tensor([0.0, 0.3, 1.0, 1.3, 2.0, 0.7], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+def test_blends(images, name):
+    changed = getattr(ours, f"adjust_{name}")(images, FACTORS)
+    expected = [
+        getattr(F, f"adjust_{name}")(image, float(factor))
+        for image, factor in zip(images, FACTORS, strict=True)
+    ]
+    # torchvision's luminance weights have four digits as well, but in float32
+    assert_close(changed, torch.stack(expected), atol=1e-6, rtol=0)
+
+
+def test_hue():
+    images = torch.rand(6, 3, 8, 8, generator=generator(), dtype=torch.float64)
+    images[0, :, 0] = 0.25  # gray pixels stay as they are
+    shifts = torch.tensor([-0.5, -0.2, 0.0, 0.1, 0.3, 0.5], dtype=torch.float64)
+    expected = [F.adjust_hue(i, float(s)) for i, s in zip(images, shifts, strict=True)]
+    assert_close(ours.adjust_hue(images, shifts), torch.stack(expected), atol=1e-6, rtol=0)
+
+
+def test_grayscale():
+    images = torch.rand(2, 3, 4, 4, generator=generator())
+    assert_close(ours.to_gray(images), F.rgb_to_grayscale(images), atol=1e-6, rtol=0)
+
+
+def test_blur(images):
+    sigmas = torch.tensor([0.1, 0.5, 1.0, 1.5, 2.0, 0.7], dtype=torch.float64)
+    expected = [
+        F.gaussian_blur(i, [5, 5], [float(s)] * 2) for i, s in zip(images, sigmas, strict=True)
+    ]
+    assert_close(ours.gaussian_blur(images, sigmas), torch.stack(expected), atol=1e-6, rtol=0)
+
+
+def crop_boxes(images, boxes, flip=False, angle=None):
+    """Our crop with boxes (top, left, height, width) in pixels."""
+    height, width = images.shape[2:]
+    top, left, box_height, box_width = torch.tensor(boxes, dtype=torch.float64).T
+    center = torch.stack(
+        [(2 * left + box_width) / width - 1, (2 * top + box_height) / height - 1], dim=1
+    )
+    size = torch.stack([box_width / width, box_height / height], dim=1)
+    return ours.crop(images, center, size, torch.full((len(boxes),), flip), angle)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_crop(images, flip):
+    boxes = [
+        (0, 0, 16, 20),
+        (2, 3, 8, 10),
+        (4, 5, 4, 5),
+        (1, 0, 12, 8),
+        (8, 10, 8, 10),
+        (3, 3, 10, 9),
+    ]
+    changed = crop_boxes(images, boxes, flip)
+    for image, view, box in zip(images, changed, boxes, strict=True):
+        expected = F.resized_crop(
+            image, *box, [16, 20], InterpolationMode.BILINEAR, antialias=False
+        )
+        expected = F.horizontal_flip(expected) if flip else expected
+        # torchvision repeats the pixels at the border of the box, we look beyond it
+        margin_y, margin_x = math.ceil(8 / box[2]) + 1, math.ceil(10 / box[3]) + 1
+        inner = (slice(None), slice(margin_y, -margin_y), slice(margin_x, -margin_x))
+        assert_close(view[inner], expected[inner], atol=1e-6, rtol=0)
+
+
+def test_rotation(images):
+    angles = torch.tensor([0.0, 0.1, -0.4, 1.0, math.pi / 2, math.pi], dtype=torch.float64)
+    changed = crop_boxes(images, [(0, 0, 16, 20)] * 6, angle=angles)
+    for image, view, angle in zip(images, changed, angles, strict=True):
+        degrees = math.degrees(float(angle))
+        expected = F.rotate(image, degrees, InterpolationMode.BILINEAR, fill=[2.0])
+        inside = F.rotate(torch.ones_like(image), degrees, InterpolationMode.BILINEAR) > 0.999
+        assert_close(view[inside], expected[inside], atol=1e-4, rtol=0)
+
+
+def test_crops_stay_inside_the_image():
+    """A ramp from 0 to 1: a crop that left the image would repeat its border."""
+    ramp = torch.linspace(0.5 / 64, 1 - 0.5 / 64, 64).expand(500, 1, 64, 64)
+    augment = ImageAugmentation(crop_area=(0.1, 0.5), jitter=0)
+    views = augment(ramp, generator())
+    slopes = views.diff(dim=3).abs()
+    assert slopes[:, :, :, 1:-1].min() > 0
+    share = (views.amax(dim=(1, 2, 3)) - views.amin(dim=(1, 2, 3))).square()
+    assert 0.05 < share.min() < share.max() < 0.5 * 4 / 3 + 0.05
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_sample_has_parameters_of_its_own(channels):
+    image = torch.rand(1, channels, 16, 16, generator=generator())
+    augment = ImageAugmentation(degrees=10, blur=0.5)
+    views = augment(image.expand(8, -1, -1, -1), generator())
+    assert views.shape == (8, channels, 16, 16)
+    assert views.min() >= 0 and views.max() <= 1 + 1e-6
+    assert len(torch.unique(views.flatten(1), dim=0)) == 8
+
+
+def test_views_depend_on_the_generator_alone():
+    image = torch.rand(4, 3, 16, 16, generator=generator())
+    augment = ImageAugmentation()
+    state = torch.get_rng_state()
+    first, second = augment(image, generator(1)), augment(image, generator(1))
+    assert_close(first, second, atol=0, rtol=0)
+    assert not torch.equal(first, augment(image, generator(2)))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_corruption_takes_values_of_the_same_column():
+    rows = torch.arange(50.0)[:, None] + 1000 * torch.arange(4)
+    views = ColumnCorruption(0.4)(rows, generator())
+    assert torch.equal(views // 1000, rows // 1000)
+    assert 0.25 < (views != rows).double().mean() < 0.5
+    assert torch.equal(ColumnCorruption(0.0)(rows, generator()), rows)

@@ -1,0 +1,109 @@
+"""MahalanobisCosine and CenterCosine against the formulas of the paper in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skanomaly import CenterCosine, MahalanobisCosine
+from tests.test_neighbors import exhaustive
+from tests.test_whitening import inverse_root
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("whiten", [True, False])
+def test_score_is_the_mean_angle_to_the_nearest(rng, table, k, center, whiten):
+    queries = rng.normal(size=(10, 5)) + 2
+    detector = MahalanobisCosine(k, whiten=whiten, center=center, shrinkage=0.2).fit(table)
+    root = inverse_root(table, 0.2) if whiten else np.eye(5)
+    origin = table.mean(axis=0) if center else 0
+    angles = exhaustive((queries - origin) @ root, (table - origin) @ root)
+    expected = -np.sort(angles, axis=1)[:, :k].mean(axis=1)
+    assert_allclose(detector.score_samples(queries), expected, atol=1e-10)
+    assert_allclose(detector.transform(queries)[:, 0], -expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_score_is_the_angle_to_the_mean(rng, table, whiten):
+    queries = rng.normal(size=(10, 5)) + 2
+    detector = CenterCosine(whiten=whiten, shrinkage=0.2).fit(table)
+    root = inverse_root(table, 0.2) if whiten else np.eye(5)
+    expected = -exhaustive(queries @ root, table.mean(axis=0, keepdims=True) @ root)[:, 0]
+    assert_allclose(detector.score_samples(queries), expected, atol=1e-10)
+
+
+def test_wide_data_whitened_as_printed(rng):
+    """Fewer samples than features: the Gram side gives the formula's angles."""
+    X, queries = rng.normal(size=(15, 40)) + 1, rng.normal(size=(5, 40)) + 1
+    detector = MahalanobisCosine(center=True, shrinkage=0.3).fit(X)
+    root, mean = inverse_root(X, 0.3), X.mean(axis=0)
+    expected = exhaustive((queries - mean) @ root, (X - mean) @ root).min(axis=1)
+    assert_allclose(-detector.score_samples(queries), expected, atol=1e-10)
+
+
+def test_training_scores_are_leave_one_out(table):
+    detector = MahalanobisCosine(whiten=False).fit(table)
+    angles = exhaustive(table, table)
+    np.fill_diagonal(angles, np.inf)
+    assert_allclose(detector.training_scores_, -angles.min(axis=1), atol=1e-10)
+    assert_allclose(detector.score_samples(table), detector.training_scores_, atol=1e-10)
+
+
+@pytest.mark.parametrize("detector", [MahalanobisCosine(), CenterCosine()])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
+def test_contamination_is_the_share_flagged(table, detector, rate):
+    labels = detector.set_params(contamination=rate).fit_predict(table)
+    # two samples that are each other's nearest tie: both are flagged, or neither
+    assert abs((labels == -1).sum() - rate * len(table)) <= isinstance(detector, MahalanobisCosine)
+
+
+def test_false_positive_rate_on_clean_data(rng):
+    X, new = rng.normal(size=(2, 2000, 5)) + 3
+    rate = (MahalanobisCosine(contamination=0.1).fit(X).predict(new) == -1).mean()
+    assert abs(rate - 0.1) < 0.03
+
+
+@pytest.mark.parametrize("detector", [MahalanobisCosine(), CenterCosine()])
+def test_float32_scores_are_float64(table, detector):
+    scores = detector.fit(table.astype(np.float32)).score_samples(table.astype(np.float32))
+    assert scores.dtype == np.float64
+    assert_allclose(scores, detector.fit(table).score_samples(table), atol=1e-4)
+
+
+def test_equal_samples():
+    X = np.ones((10, 3))
+    with pytest.raises(ValueError, match=r"all 10 samples are equal.*pass whiten=False"):
+        MahalanobisCosine().fit(X)
+    assert_array_equal(MahalanobisCosine(whiten=False).fit(X).score_samples(X), np.zeros(10))
+
+
+def test_too_many_neighbors(table):
+    with pytest.raises(ValueError, match=r"n_neighbors=60 needs more than 60 samples.*at most 59"):
+        MahalanobisCosine(60).fit(table)
+
+
+def test_centre_without_direction():
+    with pytest.raises(ValueError, match="training mean is the zero vector"):
+        CenterCosine(whiten=False).fit([[1.0, 2.0], [-1.0, -2.0]])
+
+
+@given(
+    st.integers(3, 12),
+    st.integers(1, 6),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["ledoit_wolf", "oas", None, 1.0]),
+    st.integers(0, 2**32 - 1),
+)
+def test_scores_are_angles_for_any_finite_input(n, d, whiten, center, shrinkage, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(-2, 3, (n, d)) * 10.0 ** rng.integers(-8, 9)
+    X[0] = X[0] + 1  # at least two rows differ or whiten=False
+    detector = MahalanobisCosine(
+        whiten=whiten and not (X[0] == X).all(), center=center, shrinkage=shrinkage
+    ).fit(X)
+    scores = detector.score_samples(np.concatenate([X, rng.normal(size=(3, d))]))
+    assert ((scores >= -np.pi) & (scores <= 0)).all()
+    assert_allclose(scores[:n], detector.training_scores_, atol=1e-6)

@@ -1,0 +1,210 @@
+"""SelfSupervisedEncoder: training, layers, features, determinism, pickles."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+from torchvision import models
+
+from skanomaly import SelfSupervisedEncoder
+from skanomaly.encoders import _self_supervised
+from skanomaly.encoders._networks import make_backbone
+
+
+def weights(encoder):
+    return {k: v.clone() for k, v in encoder.network_.state_dict().items()}
+
+
+@pytest.mark.parametrize("objective", ["simclr", "simsiam"])
+def test_training_changes_every_weight_and_lowers_the_loss(images, objective):
+    untrained = SelfSupervisedEncoder(objective, max_epochs=0, random_state=0).fit(images)
+    trained = SelfSupervisedEncoder(objective, max_epochs=15, random_state=0).fit(images)
+    before, after = weights(untrained), weights(trained)
+    same = [k for k in before if torch.equal(before[k], after[k])]
+    assert set(same) <= {"center", "scale"}
+    losses = [epoch["loss"] for epoch in trained.history_]
+    assert len(losses) == 15 and np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert untrained.history_ == []
+
+
+@pytest.mark.parametrize("normalize", ["both", "embedding", "projection", None])
+def test_normalisations_are_switched_each_on_its_own(images, normalize):
+    encoder = SelfSupervisedEncoder("simsiam", normalize=normalize, max_epochs=1).fit(images)
+    objective = encoder.network_.objective
+    assert objective.normalize_embedding == (normalize in ("both", "embedding"))
+    assert objective.normalize_projection == (normalize in ("both", "projection"))
+
+
+def test_layers_of_images(images):
+    encoder = SelfSupervisedEncoder(max_epochs=1, random_state=0).fit(images)
+    widths = {name: s.stop - s.start for name, s in encoder.layer_slices_.items()}
+    assert widths == {
+        "conv_block_1": 32 * 6 * 6,
+        "conv_block_1 (1x1)": 32,
+        "conv_block_2": 64 * 3 * 3,
+        "conv_block_2 (1x1)": 64,
+        "conv_block_3": 128 * 2 * 2,
+        "conv_block_3 (1x1)": 128,
+        "head_layer_1": 256,
+        "head_layer_2": 128,
+    }
+    features = encoder.transform(images)
+    assert features.dtype == np.float32
+    names = encoder.get_feature_names_out()
+    assert len(names) == features.shape[1] and names[0] == "conv_block_1__0"
+    maps = features[:, encoder.layer_slices_["conv_block_2"]].reshape(-1, 64, 3, 3)
+    pooled = features[:, encoder.layer_slices_["conv_block_2 (1x1)"]]
+    assert_allclose(maps.mean(axis=(2, 3)), pooled, atol=1e-5)
+
+
+def test_layers_are_the_networks_outputs(images):
+    """The maps that hooks collect are those of a plain forward pass."""
+    encoder = SelfSupervisedEncoder("simsiam", max_epochs=1, random_state=0).fit(images)
+    network, slices = encoder.network_, encoder.layer_slices_
+    features = encoder.transform(images)
+    x = torch.tensor(images[:, None]).float() / 255
+    with torch.inference_mode():
+        y = network(x)
+        head = network.objective.projector[0](torch.nn.functional.normalize(y))
+    assert_allclose(features[:, slices["conv_block_3 (1x1)"]], y, atol=1e-5)
+    assert_allclose(features[:, slices["head_layer_1"]], head, atol=1e-5)
+    assert "head_layer_3" in slices
+
+
+def test_chosen_layers(images):
+    last = SelfSupervisedEncoder(layers="last", max_epochs=1).fit(images)
+    assert list(last.layer_slices_) == ["conv_block_3 (1x1)"]
+    some = SelfSupervisedEncoder(layers=["head_layer_1", "conv_block_1"], max_epochs=1).fit(images)
+    assert list(some.layer_slices_) == ["head_layer_1", "conv_block_1"]
+
+
+def test_tables(table):
+    encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0).fit(table)
+    assert list(encoder.layer_slices_) == [f"dense_block_{i}" for i in (1, 2, 3)] + [
+        "head_layer_1",
+        "head_layer_2",
+    ]
+    features = encoder.transform(table)
+    assert features.dtype == np.float64
+    one_by_one = np.concatenate([encoder.transform(row[None]) for row in table])
+    assert_allclose(one_by_one, features, rtol=1e-12, atol=1e-12)
+    frame = encoder.set_output(transform="pandas").transform(table)
+    assert isinstance(frame, pd.DataFrame) and frame.columns[-1] == "head_layer_2__127"
+
+
+def test_scale_of_columns_does_not_matter(table):
+    encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0)
+    features = encoder.fit(table).transform(table)
+    moved = table * [1e-6, 1, 1e6, 1, 1] + [0, 0, 0, 1e5, 0]
+    assert_allclose(encoder.fit(moved).transform(moved), features, rtol=1e-2, atol=1e-3)
+
+
+def test_flattened_and_float_images_are_the_same_images(images):
+    encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0)
+    features = encoder.fit(images).transform(images)
+    assert_array_equal(encoder.fit(images[..., None]).transform(images[:, None]), features)
+    assert_allclose(encoder.fit(images / 255).transform(images / 255), features, atol=1e-4)
+    flat = images.reshape(len(images), -1)
+    encoder.set_params(image_shape=(12, 12))
+    assert_array_equal(encoder.fit(flat).transform(flat), features)
+
+
+def test_same_seed_same_weights_and_no_global_state(images):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first = SelfSupervisedEncoder(max_epochs=2, random_state=3).fit(images)
+    second = SelfSupervisedEncoder(max_epochs=2, random_state=3).fit(images)
+    other = SelfSupervisedEncoder(max_epochs=2, random_state=4).fit(images)
+    assert_array_equal(first.transform(images), second.transform(images))
+    assert not np.array_equal(first.transform(images), other.transform(images))
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert_array_equal(numpy_state, np.random.get_state()[1])
+
+
+def test_pickle_gives_the_same_features(images):
+    encoder = SelfSupervisedEncoder(max_epochs=1, random_state=0).fit(images)
+    loaded = pickle.loads(pickle.dumps(encoder))
+    assert_array_equal(loaded.transform(images), encoder.transform(images))
+
+
+def test_batches_without_a_lonely_sample(images):
+    """25 samples in batches of 8 or 24: batch normalisation would refuse a batch of one."""
+    X = np.concatenate([images, images[:1]])
+    for batch_size in (2, 8, 24, 1000):
+        SelfSupervisedEncoder(max_epochs=1, batch_size=batch_size).fit(X)
+    SelfSupervisedEncoder(max_epochs=1, batch_size=2).fit(images[:3])
+
+
+def test_user_augmentation_is_used(images):
+    seen = []
+
+    def augment(batch, generator):
+        assert isinstance(generator, torch.Generator)
+        seen.append((tuple(batch.shape), float(batch.min()), float(batch.max())))
+        return batch
+
+    SelfSupervisedEncoder(max_epochs=1, augment=augment).fit(images)
+    assert seen[0][0] == (48, 1, 12, 12)  # both views
+    assert 0 <= seen[0][1] < seen[0][2] <= 1
+
+
+def test_collapse_is_reported(images, monkeypatch):
+    monkeypatch.setattr(_self_supervised, "COLLAPSED", 2.0)
+    with pytest.warns(ConvergenceWarning, match=r"the embedding collapsed .* normalize='both'"):
+        SelfSupervisedEncoder(max_epochs=1).fit(images)
+
+
+def test_divergence_is_reported(images):
+    def explode(batch, generator):
+        return batch * torch.nan
+
+    encoder = SelfSupervisedEncoder(augment=explode)
+    with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1: .* below 0.001"):
+        encoder.fit(images)
+    assert not hasattr(encoder, "network_")
+
+
+def test_quiet_by_default_one_bar_when_verbose(images, capsys):
+    with warnings.catch_warnings():
+        SelfSupervisedEncoder(max_epochs=2).fit(images)
+        assert capsys.readouterr() == ("", "")
+        SelfSupervisedEncoder(max_epochs=2, verbose=1).fit(images)
+    captured = capsys.readouterr()
+    assert captured.out == "" and "training: 100%" in captured.err
+
+
+@pytest.mark.parametrize(
+    "name, embedding_dim", [("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)]
+)
+def test_resnets_are_torchvisions(name, embedding_dim):
+    small = make_backbone(name, (3, 32, 32))
+    x = torch.randn(2, 3, 32, 32)
+    assert small.embedding_dim == embedding_dim
+    assert small(x).shape == (2, embedding_dim)
+    assert small.network.layer1(small.network.maxpool(small.network.conv1(x))).shape[2:] == (32, 32)
+    large = make_backbone(name, (3, 224, 224)).eval()
+    original = models.get_model(name, weights=None).eval()
+    original.load_state_dict(large.network.state_dict(), strict=False)
+    original.fc = torch.nn.Identity()
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert_allclose(large(x), original(x), atol=1e-5)
+    assert make_backbone(name, (1, 224, 224)).network.conv1.in_channels == 1
+
+
+def test_resnet_layers(rng):
+    X = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    encoder = SelfSupervisedEncoder(backbone="resnet18", max_epochs=1).fit(X)
+    widths = {name: s.stop - s.start for name, s in encoder.layer_slices_.items()}
+    assert widths["conv_block_1"] == 64 * 16 * 16 and widths["conv_block_4 (1x1)"] == 512
+
+
+def test_compact_backbone_bounds_the_cost_of_large_images():
+    backbone = make_backbone("compact", (3, 300, 200))
+    assert backbone.block("conv_block_1")(torch.randn(2, 32, 30, 20)).shape == (2, 32, 30, 20)
+    assert backbone.network.reduction(torch.randn(2, 3, 300, 200)).shape == (2, 3, 60, 40)
+    assert backbone(torch.randn(2, 3, 300, 200)).shape == (2, 128)

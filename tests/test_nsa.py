@@ -1,0 +1,206 @@
+"""NSADetector: composition, leave-one-out scores, searches, caching, persistence."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skanomaly import (
+    FeatureEnsemble,
+    MahalanobisCosine,
+    NSADetector,
+    OneClassKFold,
+    SelfSupervisedEncoder,
+)
+from skanomaly.datasets import load_fashion_mnist_sample
+from tests.registry import identify, make_detectors
+
+ENCODER = SelfSupervisedEncoder(max_epochs=2)
+
+
+@pytest.fixture
+def detector(images):
+    return NSADetector(ENCODER, random_state=0).fit(images)
+
+
+def test_is_the_composition_of_its_parts(images, detector):
+    encoder, scorer = detector.encoder_, detector.scorer_
+    assert isinstance(scorer, FeatureEnsemble)
+    assert scorer.groups_ == encoder.layer_slices_
+    new = images[::-1, ::-1]
+    expected = scorer.score_samples(encoder.transform(new))
+    assert_array_equal(detector.score_samples(new), expected)
+    by_hand = FeatureEnsemble(groups=encoder.layer_slices_).fit(encoder.transform(images))
+    assert_array_equal(detector.training_scores_, by_hand.training_scores_)
+
+
+def test_defaults():
+    encoder = NSADetector(verbose=1)._make_encoder()
+    assert encoder.get_params() == SelfSupervisedEncoder(verbose=1).get_params()
+
+
+def test_training_samples_have_leave_one_out_scores_in_any_batch(images, detector):
+    scores = detector.score_samples(images)
+    assert_array_equal(scores, detector.training_scores_)
+    assert_array_equal([detector.score_samples(i[None])[0] for i in images], scores)
+    doubled = np.concatenate([images[5:], 255 - images[:5]])
+    assert_array_equal(detector.score_samples(doubled)[: len(images) - 5], scores[5:])
+
+
+def test_threshold_and_labels(images):
+    detector = NSADetector(ENCODER, contamination=0.25, random_state=0)
+    labels = detector.fit_predict(images)
+    assert (labels == -1).sum() == 6
+    assert_array_equal(labels, detector.predict(images))
+    assert_array_equal(
+        detector.decision_function(images), detector.score_samples(images) - detector.offset_
+    )
+
+
+def test_any_transformer_and_any_detector(table):
+    detector = NSADetector(PCA(2), IsolationForest(), random_state=0).fit(table)
+    expected = IsolationForest(random_state=detector.scorer_.random_state)
+    expected.fit(detector.encoder_.transform(table))
+    assert_allclose(
+        detector.score_samples(table),
+        expected.score_samples(detector.encoder_.transform(table)),
+    )
+    NSADetector(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(table).predict(table)
+
+
+def test_seed_reaches_the_parts_that_have_none(images):
+    scores = [NSADetector(ENCODER, random_state=s).fit(images).training_scores_ for s in (0, 0, 1)]
+    assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+    own = clone(ENCODER).set_params(random_state=7)
+    scores = [NSADetector(own, random_state=s).fit(images).training_scores_ for s in (0, 1)]
+    assert_array_equal(*scores)
+    assert ENCODER.random_state is None
+
+
+def test_parameters_reach_into_the_parts():
+    detector = NSADetector(SelfSupervisedEncoder(), MahalanobisCosine())
+    detector.set_params(encoder__objective="simsiam", scorer__n_neighbors=3)
+    copy = clone(detector)
+    assert copy.encoder.objective == "simsiam" and copy.scorer.n_neighbors == 3
+    assert copy.encoder is not detector.encoder
+
+
+def test_works_as_a_pipeline_of_frames(table):
+    X = pd.DataFrame(table, columns=list("abcde"))
+    pipeline = make_pipeline(
+        SelfSupervisedEncoder(max_epochs=2, random_state=0).set_output(transform="pandas"),
+        FeatureEnsemble(),
+    ).fit(X)
+    assert list(pipeline[-1].groups_) == list(pipeline[0].layer_slices_)
+    detector = NSADetector(SelfSupervisedEncoder(max_epochs=2, random_state=0)).fit(X)
+    assert_allclose(pipeline.score_samples(X), detector.score_samples(X))
+    assert detector.feature_names_in_.tolist() == list("abcde")
+
+
+def test_polars_frames(table):
+    X = pl.DataFrame(table, schema=list("abcde"))
+    detector = NSADetector(ENCODER, random_state=0).fit(X)
+    assert detector.feature_names_in_.tolist() == list("abcde")
+    assert_allclose(
+        detector.score_samples(X),
+        NSADetector(ENCODER, random_state=0).fit(table).score_samples(table),
+    )
+
+
+class CountingEncoder(SelfSupervisedEncoder):
+    """Writes a line to a file for every training."""
+
+    log = None
+
+    def fit(self, X, y=None):
+        with open(type(self).log, "a") as stream:
+            stream.write("trained\n")
+        return super().fit(X, y)
+
+
+def test_grid_search_over_the_scorer_trains_each_fold_once(rng, table, tmp_path):
+    CountingEncoder.log = str(tmp_path / "log")
+    X = np.concatenate([table, rng.normal(size=(15, 5)) * 5])
+    y = np.repeat([1, -1], [60, 15])
+    search = GridSearchCV(
+        NSADetector(CountingEncoder(max_epochs=1), memory=str(tmp_path / "cache"), random_state=0),
+        {
+            "scorer": [MahalanobisCosine()],
+            "scorer__n_neighbors": [1, 2, 4],
+            "scorer__whiten": [True, False],
+        },
+        cv=OneClassKFold(3),
+        scoring="roc_auc",
+        refit=False,
+    ).fit(X, y)
+    assert (tmp_path / "log").read_text().count("trained") == 3  # 18 fits
+    assert search.best_score_ > 0.8
+    search.set_params(param_grid={"encoder__normalize": ["both", None]}).fit(X, y)
+    assert (tmp_path / "log").read_text().count("trained") == 3 + 3  # "both" is in the cache
+
+
+def test_pipeline_with_memory(table, tmp_path):
+    pipeline = make_pipeline(
+        SelfSupervisedEncoder(max_epochs=1, layers="last", random_state=0),
+        MahalanobisCosine(),
+        memory=str(tmp_path),
+    )
+    scores = pipeline.fit(table).score_samples(table)
+    assert_array_equal(clone(pipeline).fit(table).score_samples(table), scores)
+
+
+@pytest.mark.parametrize("detector", make_detectors(), ids=identify)
+def test_joblib_in_a_new_process(detector, table, tmp_path):
+    detector = clone(detector).fit(table)
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    np.save(tmp_path / "X.npy", table + 0.01)
+    code = (
+        "import joblib, numpy, sys; det = joblib.load('detector.joblib');"
+        "numpy.save('scores.npy', det.score_samples(numpy.load('X.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert_array_equal(np.load(tmp_path / "scores.npy"), detector.score_samples(table + 0.01))
+
+
+@pytest.mark.parametrize("detector", make_detectors(), ids=identify)
+def test_read_only_memmap(detector, table, tmp_path):
+    np.save(tmp_path / "X.npy", table)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    detector = clone(detector)
+    if "random_state" in detector.get_params():
+        detector.set_params(random_state=0)
+    assert_array_equal(detector.fit(X).predict(X), clone(detector).fit(table).predict(table))
+
+
+def test_read_only_memmap_of_images(images, tmp_path):
+    np.save(tmp_path / "X.npy", images)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    scores = NSADetector(ENCODER, random_state=0).fit(X).score_samples(X)
+    assert_array_equal(scores, NSADetector(ENCODER, random_state=0).fit(images).training_scores_)
+
+
+def test_training_beats_the_untrained_encoder():
+    """300 T-shirts, the other classes of the bundled sample, one seed, a few seconds."""
+    data = load_fashion_mnist_sample("t-shirt")
+    auc = {}
+    for epochs in (0, 15):
+        encoder = SelfSupervisedEncoder(layers="last", max_epochs=epochs)
+        detector = NSADetector(encoder, MahalanobisCosine(), random_state=0)
+        scores = detector.fit(data.X_train[:300]).score_samples(data.X_test)
+        auc[epochs] = roc_auc_score(data.y_test, scores)
+    assert auc[15] > auc[0] + 0.02, auc
+    assert auc[15] > 0.8

@@ -1,0 +1,98 @@
+"""What an import costs, what works without torch, and what is documented."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import skanomaly
+from skanomaly import datasets
+
+ROOT = Path(__file__).parent.parent
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_import_is_cheap():
+    loaded = run("import sys, skanomaly; dir(skanomaly); print(*sys.modules)").split()
+    assert not {"torch", "torchvision", "matplotlib", "sklearn", "pandas"} & set(loaded)
+    loaded = run("import sys; from skanomaly import NSADetector; print(*sys.modules)").split()
+    assert not {"torch", "torchvision", "matplotlib", "pandas"} & set(loaded)
+
+
+def test_scorers_run_without_torch():
+    code = BLOCK.format(blocked={"torch", "torchvision"}) + (
+        "import numpy as np\n"
+        "from skanomaly import *\n" * 0 + "import pickle, numpy as np\n"
+        "from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NSADetector\n"
+        "from skanomaly import OneClassKFold\n"
+        "from sklearn.decomposition import PCA\n"
+        "X = np.random.default_rng(0).normal(size=(50, 4)) + 3\n"
+        "for det in CenterCosine(), FeatureEnsemble(), MahalanobisCosine(), NSADetector(PCA(2)):\n"
+        "    det.fit(X)\n"
+        "    assert np.isfinite(pickle.loads(pickle.dumps(det)).score_samples(X)).all()\n"
+        "print('done')\n"
+    )
+    assert run(code) == "done\n"
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'NSA'"):
+        skanomaly.NSA  # noqa: B018
+
+
+def test_every_public_name_is_on_the_api_page():
+    page = (ROOT / "docs" / "api.md").read_text()
+    for name in [*skanomaly.__all__, *datasets.__all__]:
+        assert f"`{name}" in page or f".{name}`" in page, name
+
+
+def test_every_parameter_and_public_method_is_documented():
+    for name in skanomaly.__all__[:-1]:
+        cls = getattr(skanomaly, name)
+        for parameter in cls().get_params(deep=False) if hasattr(cls, "get_params") else []:
+            assert re.search(rf"^    {parameter} : |, {parameter} : ", cls.__doc__, re.M), parameter
+        for method in vars(cls):
+            if not method.startswith("_") and callable(getattr(cls, method)):
+                assert getattr(cls, method).__doc__, f"{name}.{method}"
+
+
+def test_version_is_that_of_the_installed_package():
+    from importlib.metadata import version
+
+    assert version("skanomaly") == skanomaly.__version__
+    assert f"## {skanomaly.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_sample_is_small_and_complete():
+    file = ROOT / "skanomaly" / "datasets" / "fashion_mnist_sample.npz"
+    assert file.stat().st_size < 3e6
+    data = datasets.load_fashion_mnist_sample("shirt")
+    assert data.X_train.shape == (1500, 28, 28) and data.X_train.dtype == np.uint8
+    assert ((data.y_test == 1) == (data.class_test == "shirt")).all()
+    assert np.unique(data.class_test, return_counts=True)[1].tolist() == [250] * 10
+    with pytest.raises(ValueError, match=r"normal='bag' is not in the sample; pass one of"):
+        datasets.load_fashion_mnist_sample("bag")
+
+
+def test_quickstart_is_a_first_page():
+    lines = (ROOT / "examples" / "quickstart.py").read_text().splitlines()
+    assert len(lines) < 60

@@ -1,0 +1,81 @@
+"""Whitening against the printed formula in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from sklearn.covariance import ledoit_wolf_shrinkage, oas
+
+from skanomaly.scorers._whitening import Whitening
+
+
+def inverse_root(X, shrinkage):
+    """S^(-1/2) with S = (1 - shrinkage) * covariance + shrinkage * mean variance * identity."""
+    covariance = np.cov(X.T, bias=True)
+    scale = np.trace(covariance) / len(covariance)
+    covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(len(covariance))
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors @ np.diag(values**-0.5) @ vectors.T
+
+
+@pytest.mark.parametrize("n, d", [(50, 6), (6, 50), (20, 20), (2, 3)])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("shrinkage", [0.1, 0.7, 1.0])
+def test_inner_products_are_those_of_the_formula(rng, n, d, center, shrinkage):
+    X = rng.normal(size=(n, d)) * rng.uniform(0.1, 3, d) + rng.normal(size=d)
+    queries = rng.normal(size=(7, d)) * 2
+    whitening = Whitening(shrinkage, center).fit(X)
+    rows = np.concatenate([X, queries])
+    expected = (rows - X.mean(axis=0) if center else rows) @ inverse_root(X, shrinkage)
+    whitened = whitening.transform(rows)
+    assert_allclose(whitened[:n] @ whitened[:n].T, expected[:n] @ expected[:n].T, rtol=1e-9)
+    assert_allclose(
+        whitened[n:] @ whitened[:n].T, expected[n:] @ expected[:n].T, rtol=1e-9, atol=1e-9
+    )
+    assert_allclose((whitened**2).sum(axis=1), (expected**2).sum(axis=1), rtol=1e-9)
+
+
+def test_fitted_rows_have_identity_covariance(rng):
+    X = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4))
+    whitened = Whitening(None, center=True).fit(X).transform(X)[:, :-1]
+    assert_allclose(np.cov(whitened.T, bias=True), np.eye(4), atol=1e-9)
+
+
+@pytest.mark.parametrize("n, d", [(50, 6), (6, 50), (30, 30), (2, 5)])
+def test_shrinkage_is_scikit_learns(rng, n, d):
+    X = rng.normal(size=(n, d)) * rng.uniform(0.1, 3, d)
+    assert_allclose(
+        Whitening("ledoit_wolf").fit(X).shrinkage_, ledoit_wolf_shrinkage(X), atol=1e-12
+    )
+    assert_allclose(Whitening("oas").fit(X).shrinkage_, oas(X)[1], atol=1e-12)
+
+
+def test_pseudo_inverse_ignores_directions_without_variance(rng):
+    X = np.column_stack([rng.normal(size=(30, 2)), np.full(30, 3.0)])
+    whitening = Whitening(None, center=True).fit(X)
+    moved = X + [0, 0, 5]
+    assert_allclose(whitening.transform(moved), whitening.transform(X), atol=1e-12)
+
+
+@given(
+    st.integers(2, 12),
+    st.integers(1, 12),
+    st.booleans(),
+    st.sampled_from(["ledoit_wolf", "oas", None, 0.5]),
+    st.integers(0, 2**32 - 1),
+)
+def test_never_nan(n, d, center, shrinkage, seed):
+    X = np.random.default_rng(seed).integers(-2, 3, (n, d)).astype(float)
+    assert np.isfinite(Whitening(shrinkage, center).fit(X).transform(X)).all()
+
+
+def test_wide_data_needs_no_square_matrix(rng):
+    import tracemalloc
+
+    X = rng.normal(size=(20, 20_000))
+    tracemalloc.start()
+    Whitening().fit(X).transform(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * X.nbytes  # the covariance alone would take 1000 times the data
