@@ -15,6 +15,30 @@ POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
 HEAD = "head_layer_"
 
 
+class SparseProjection(nn.Module):
+    """Random projection of wide vectors that keeps inner products, and so angles, on average.
+
+    Coordinates get random signs and are dealt into `out_width` buckets of equal size, whose sums
+    are the result: a Johnson-Lindenstrauss projection with one entry per coordinate (count
+    sketch; Charikar, Chen and Farach-Colton, 2002), which is stored and computed in linear cost.
+    """
+
+    order: torch.Tensor
+    signs: torch.Tensor
+
+    def __init__(self, in_width: int, out_width: int):
+        super().__init__()
+        self.out_width = out_width
+        filling = -in_width % out_width  # dealt with sign 0
+        order = torch.cat([torch.randperm(in_width), torch.zeros(filling, dtype=torch.long)])
+        signs = torch.randint(2, (in_width,), dtype=torch.float32) * 2 - 1
+        self.register_buffer("order", order)
+        self.register_buffer("signs", torch.cat([signs, torch.zeros(filling)]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x[:, self.order] * self.signs).unflatten(1, (-1, self.out_width)).sum(dim=1)
+
+
 class EncoderNetwork(nn.Module):
     """Input standardisation, backbone and objective in one module.
 
@@ -42,6 +66,7 @@ class EncoderNetwork(nn.Module):
         self.objective = objective
         self.register_buffer("center", center)
         self.register_buffer("scale", scale)
+        self.projections = nn.ModuleDict()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
@@ -56,6 +81,14 @@ class EncoderNetwork(nn.Module):
             if block.startswith("conv"):
                 names.append(block + POOLED)
         return names + [f"{HEAD}{i + 1}" for i in range(len(self.objective.projector))]
+
+    def project_wide_maps(self, x: torch.Tensor, layers: Sequence[str], max_width: int) -> None:
+        """From now on, flattened maps with more than `max_width` values are projected to it."""
+        self.eval()
+        with torch.no_grad():
+            for layer, features in self.feature_maps(x, layers).items():
+                if features.shape[1] > max_width and layer in self.backbone.blocks:
+                    self.projections[layer] = SparseProjection(features.shape[1], max_width)
 
     def feature_maps(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """The named layers' outputs for a batch, each of shape (n, width)."""
@@ -74,7 +107,7 @@ class EncoderNetwork(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return {layer: _as_vectors(outputs, layer) for layer in layers}
+        return {layer: self._as_vectors(outputs, layer) for layer in layers}
 
     def _module(self, layer: str) -> nn.Module:
         head = re.fullmatch(rf"{HEAD}(\d+)", layer)
@@ -82,8 +115,8 @@ class EncoderNetwork(nn.Module):
             return self.objective.projector[int(head[1]) - 1]
         return self.backbone.block(layer)
 
-
-def _as_vectors(outputs: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
-    if layer.endswith(POOLED):
-        return outputs[layer.removesuffix(POOLED)].mean(dim=(2, 3))
-    return outputs[layer].flatten(start_dim=1)
+    def _as_vectors(self, outputs: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+        if layer.endswith(POOLED):
+            return outputs[layer.removesuffix(POOLED)].mean(dim=(2, 3))
+        features = outputs[layer].flatten(start_dim=1)
+        return self.projections[layer](features) if layer in self.projections else features

@@ -56,6 +56,9 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         Layers that ``transform`` returns: ``conv_block_n`` (flattened), ``conv_block_n (1x1)``
         (averaged over positions) and ``head_layer_n`` of images, ``dense_block_n`` and
         ``head_layer_n`` of tables. "last" is the embedding.
+    max_map_width : int or None, default=512
+        Flattened maps with more values are projected to this many by a random projection that
+        keeps angles on average, so that scoring them is cheap. None keeps all values.
     augment : callable, optional
         ``augment(batch, generator)`` returns a random view of a batch, on its device: floats of
         shape (n, channels, height, width) in [0, 1], or standardised columns (n, n_features).
@@ -114,6 +117,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         "normalize": [StrOptions({"both", "embedding", "projection"}), None],
         "backbone": [StrOptions({"auto", *IMAGE_BACKBONES, *TABLE_BACKBONES})],
         "layers": [StrOptions({"all", "last"}), list],
+        "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
         "augment": [callable, None],
         "image_shape": [tuple, None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
@@ -133,6 +137,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         normalize="both",
         backbone="auto",
         layers="all",
+        max_map_width=512,
         augment=None,
         image_shape=None,
         temperature=0.5,
@@ -148,6 +153,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         self.normalize = normalize
         self.backbone = backbone
         self.layers = layers
+        self.max_map_width = max_map_width
         self.augment = augment
         self.image_shape = image_shape
         self.temperature = temperature
@@ -194,7 +200,10 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with seeded_initialisation(seed):
             network = self._build_network(X)
-        layers = self._resolve_layers(network)
+            layers = self._resolve_layers(network)
+            if self.max_map_width is not None:
+                sample = _as_float(_to_device(X[:2], torch.device("cpu")))
+                network.project_wide_maps(sample, layers, self.max_map_width)
         generator = torch.Generator(device).manual_seed(seed)
         task = _PretextTask(network).to(device).to(memory_format=torch.channels_last)
         self.history_ = train(
@@ -363,8 +372,8 @@ def _standardisation(X: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation per channel of images; tables are standardised already."""
     if X.ndim == 2:
         return torch.zeros(1), torch.ones(1)
-    some = X[:: max(1, len(X) // STANDARDISATION_SAMPLES)]
-    some = _as_float(_to_device(some, torch.device("cpu")))
+    step = max(1, len(X) // STANDARDISATION_SAMPLES)
+    some = _as_float(_to_device(X[::step], torch.device("cpu")))
     scale, center = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
     return center, torch.where(scale > 0, scale, 1.0)
 

@@ -1,0 +1,42 @@
+"""Result files: the figures, and where and with what they were measured."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe_machine():
+    """Processor, memory and accelerator, without names or paths of the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory, 1),
+        "processor": platform.machine(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+    }
+
+
+def write_report(name, figures):
+    """Write `figures` (a dict) with machine, versions and commit to results/<name>.json."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    packages = ("skanomaly", "torch", "torchvision", "scikit-learn", "numpy", "scipy")
+    report = {
+        **figures,
+        "machine": describe_machine(),
+        "versions": {package: version(package) for package in packages},
+        "commit": commit,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print("wrote", path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
