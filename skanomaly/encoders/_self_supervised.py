@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,19 +14,24 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch import nn
 
 from ..base import atomic_fit
 from ..inputs import check_samples
 from ..training import resolve_device, seeded_initialisation, train
-from ._augmentations import ColumnCorruption, ImageAugmentation
 from ._features import EncoderNetwork
 from ._networks import IMAGE_BACKBONES, TABLE_BACKBONES, make_backbone
+from ._pretext import (
+    PretextTask,
+    ViewMaker,
+    as_float,
+    default_augmentation,
+    standardisation,
+    to_device,
+)
 from .objectives import OBJECTIVES
 
 MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 INFERENCE_BATCH = 256
-STANDARDISATION_SAMPLES = 10_000  # images looked at for the channels' mean and spread
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
 
 
@@ -202,13 +206,13 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
             network = self._build_network(X)
             layers = self._resolve_layers(network)
             if self.max_map_width is not None:
-                sample = _as_float(_to_device(X[:2], torch.device("cpu")))
+                sample = as_float(to_device(X[:2], torch.device("cpu")))
                 network.project_wide_maps(sample, layers, self.max_map_width)
         generator = torch.Generator(device).manual_seed(seed)
-        task = _PretextTask(network).to(device).to(memory_format=torch.channels_last)
+        task = PretextTask(network).to(device).to(memory_format=torch.channels_last)
         self.history_ = train(
             task,
-            _ViewMaker(X, self.augment or _default_augmentation(X), generator),
+            ViewMaker(X, self.augment or default_augmentation(X), generator),
             len(X),
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
@@ -289,7 +293,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         if self.objective == "simclr":
             options["temperature"] = self.temperature
         objective = OBJECTIVES[self.objective](backbone.embedding_dim, **options)
-        return EncoderNetwork(backbone, objective, *_standardisation(X))
+        return EncoderNetwork(backbone, objective, *standardisation(X))
 
     def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
         known = network.layer_names
@@ -319,8 +323,8 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         parts = []
         with torch.inference_mode():
             for start in range(0, len(X), INFERENCE_BATCH):
-                batch = _to_device(X[start : start + INFERENCE_BATCH], device)
-                batch = _as_float(batch).to(network.center.dtype)
+                batch = to_device(X[start : start + INFERENCE_BATCH], device)
+                batch = as_float(batch).to(network.center.dtype)
                 maps = network.feature_maps(batch, layers)
                 parts.append([maps[layer].cpu().numpy() for layer in layers])
         return [np.concatenate(batches) for batches in zip(*parts, strict=True)]
@@ -334,55 +338,3 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-class _PretextTask(nn.Module):
-    """Loss of a batch of views; what else is worth recording goes along."""
-
-    def __init__(self, network: EncoderNetwork):
-        super().__init__()
-        self.network = network
-
-    def forward(self, views: torch.Tensor) -> dict[str, torch.Tensor]:
-        embedding = self.network(views)
-        with torch.no_grad():
-            directions = nn.functional.normalize(embedding.detach().float())
-            spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
-        return {"loss": self.network.objective(embedding), "embedding_std": spread}
-
-
-class _ViewMaker:
-    """Two random views of each indexed sample, stacked; all samples stay on the device."""
-
-    def __init__(self, X: np.ndarray, augment: Callable, generator: torch.Generator):
-        self.samples = _to_device(X, generator.device)
-        self.augment = augment
-        self.generator = generator
-
-    def __call__(self, indices: torch.Tensor) -> torch.Tensor:
-        batch = _as_float(self.samples[torch.cat([indices, indices])])
-        return self.augment(batch, self.generator)
-
-
-def _default_augmentation(X: np.ndarray) -> Callable:
-    return ColumnCorruption() if X.ndim == 2 else ImageAugmentation()
-
-
-def _standardisation(X: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation per channel of images; tables are standardised already."""
-    if X.ndim == 2:
-        return torch.zeros(1), torch.ones(1)
-    step = max(1, len(X) // STANDARDISATION_SAMPLES)
-    some = _as_float(_to_device(X[::step], torch.device("cpu")))
-    scale, center = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
-    return center, torch.where(scale > 0, scale, 1.0)
-
-
-def _to_device(X: np.ndarray, device: torch.device) -> torch.Tensor:
-    # a copy: torch accepts neither read-only arrays, such as memmaps, nor negative strides
-    samples = torch.from_numpy(np.array(X, order="C")).to(device)
-    return samples.to(memory_format=torch.channels_last) if samples.ndim == 4 else samples
-
-
-def _as_float(batch: torch.Tensor) -> torch.Tensor:
-    return batch.float() / 255 if batch.dtype == torch.uint8 else batch
