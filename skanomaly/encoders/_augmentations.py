@@ -135,7 +135,7 @@ class ImageAugmentation:
     def __init__(
         self,
         *,
-        crop_area: tuple[float, float] = (0.2, 1.0),
+        crop_area: tuple[float, float] = (0.5, 1.0),
         aspect_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
         degrees: float = 0.0,

@@ -69,14 +69,14 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         None is :class:`ImageAugmentation` or :class:`ColumnCorruption`.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
-    temperature : float, default=0.5
+    temperature : float, default=0.2
         Divides the similarities in SimCLR's loss.
     max_epochs : int, default=50
         Passes over the training samples. With 0 the network keeps its random weights, which is a
         baseline worth comparing with.
-    batch_size : int, default=128
+    batch_size : int, default=64
         Samples per step.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Initial step size of AdamW; it decays to 0 along a cosine.
     weight_decay : float, default=1e-4
         Decoupled weight decay of AdamW.
@@ -144,10 +144,10 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         max_map_width=512,
         augment=None,
         image_shape=None,
-        temperature=0.5,
+        temperature=0.2,
         max_epochs=50,
-        batch_size=128,
-        learning_rate=1e-3,
+        batch_size=64,
+        learning_rate=3e-3,
         weight_decay=1e-4,
         device="auto",
         random_state=None,

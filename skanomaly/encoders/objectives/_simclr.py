@@ -32,7 +32,7 @@ class SimCLR(Objective):
         *,
         normalize_embedding: bool = True,
         normalize_projection: bool = True,
-        temperature: float = 0.5,
+        temperature: float = 0.2,
         hidden_dim: int = 256,
         projection_dim: int = 128,
     ):
