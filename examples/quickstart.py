@@ -17,17 +17,17 @@ from sklearn.neighbors import NearestNeighbors
 from skanomaly import MahalanobisCosine, NSADetector, SelfSupervisedEncoder
 from skanomaly.datasets import load_fashion_mnist_sample
 
-seed, out = 0, Path("build/demo")
+out, seed = Path("build/demo"), 0
 out.mkdir(parents=True, exist_ok=True)
 data = load_fashion_mnist_sample("t-shirt")  # or "shirt", which is harder
 
 # Train on normal images alone; score new ones, higher is more normal.
 start = time.perf_counter()
 detector = NSADetector(random_state=seed, verbose=1).fit(data.X_train)
+seconds = {"fit": time.perf_counter() - start}
 scores = {"nsa_ensemble": detector.score_samples(data.X_test)}
-seconds = time.perf_counter() - start
 
-# Beside it: the last layer only, the same network untrained, and no network at all.
+# Beside it: the last layer only, the same network untrained, no network at all.
 train, test = (detector.encoder_.transform(X) for X in (data.X_train, data.X_test))
 last = detector.encoder_.layer_slices_["conv_block_3 (1x1)"]
 scores["nsa_last_layer"] = MahalanobisCosine().fit(train[:, last]).score_samples(test[:, last])
@@ -40,22 +40,20 @@ auroc = {name: roc_auc_score(data.y_test, s) for name, s in scores.items()}
 print("AUROC", *(f"{name:18s}{value:.3f}" for name, value in auroc.items()), sep="\n")
 
 # Keep the detector: a new process gives the same scores to the last bit.
-joblib.dump(detector, out / "detector.joblib")
-np.save(out / "images.npy", data.X_test)
-code = """import joblib, numpy as np
-np.save("scores.npy", joblib.load("detector.joblib").score_samples(np.load("images.npy")))"""
+joblib.dump(detector, out / "detector")
+joblib.dump(data.X_test, out / "images")
+code = "from joblib import *; dump(load('detector').score_samples(load('images')), 'scores')"
 subprocess.run([sys.executable, "-c", code], cwd=out, check=True)
-assert np.array_equal(np.load(out / "scores.npy"), scores["nsa_ensemble"])
-
-report = {"auroc": auroc, "seconds": seconds, "seed": seed}
-report["versions"] = {name: version(name) for name in ("skanomaly", "torch", "scikit-learn")}
+assert np.array_equal(joblib.load(out / "scores"), scores["nsa_ensemble"])
+versions = {name: version(name) for name in ("skanomaly", "torch", "scikit-learn")}
+report = {"auroc": auroc, "seconds": seconds, "versions": versions, "seed": seed}
 (out / "report.json").write_text(json.dumps(report, indent=2))
-axes = plt.figure(figsize=(10, 7)).subplot_mosaic(["h" * 8, "abcdefgi", "jklmnopq"])
-for label, name in ((1, "normal: T-shirts"), (-1, "anomalous: nine other classes")):
-    axes["h"].hist(scores["nsa_ensemble"][data.y_test == label], 60, alpha=0.6, label=name)
-axes["h"].legend(title="score_samples (above); the least and the most normal images (below)")
+_, (top, bottom) = plt.subplots(2, figsize=(9, 7))
+for label, name in ((1, "normal: T-shirts"), (-1, "anomalous: the nine other classes")):
+    top.hist(scores["nsa_ensemble"][data.y_test == label], 60, alpha=0.6, label=name)
+top.legend(title="score_samples")
 order = np.argsort(scores["nsa_ensemble"])
-for axis, i in zip("abcdefgijklmnopq", [*order[:8], *order[-8:]], strict=True):
-    axes[axis].imshow(data.X_test[i], cmap="gray")
-    axes[axis].set(title=data.class_test[i], xticks=[], yticks=[])
+rows = [np.hstack(data.X_test[i]) for i in (order[:12], order[-12:])]
+bottom.imshow(np.vstack(rows), cmap="gray")
+bottom.set(title="least normal (above), most normal (below)", xticks=[], yticks=[])
 plt.savefig(out / "scores.png")
