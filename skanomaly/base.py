@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._training_rows import TrainingRows
 from .inputs import check_table
 
 AUTO_CONTAMINATION = 0.05
@@ -37,7 +38,7 @@ def atomic_fit(fit: Callable) -> Callable:
 class OutlierDetector(OutlierMixin, BaseEstimator):
     """Base class of the detectors.
 
-    A subclass defines ``fit``, which ends with ``_set_offset(training_scores)``, and
+    A subclass defines ``fit``, which ends with ``_finish_fit(X, training_scores)``, and
     ``_score_samples`` for input that is validated already. Higher scores mean more normal, as
     everywhere in scikit-learn; the papers' scores are the negative of ours.
     """
@@ -49,11 +50,12 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     contamination: str | float
     offset_: float
     training_scores_: np.ndarray
+    _training_rows: TrainingRows
 
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
 
-        A sample that was part of the training set gets its leave-one-out score.
+        A sample that is identical to a training sample gets that one's leave-one-out score.
 
         Parameters
         ----------
@@ -70,7 +72,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             If X is not what was fitted, or has values that are not finite.
         """
         check_is_fitted(self)
-        return self._score_samples(self._validate_input(X, reset=False))
+        X = self._validate_input(X, reset=False)
+        return self._training_rows.recall(X, self._score_samples(X), self.training_scores_)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: negative for outliers.
@@ -107,11 +110,12 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """X as a finite float matrix; `reset` records its width and column names."""
         return check_table(self, X, reset=reset)
 
-    def _set_offset(self, training_scores: np.ndarray) -> None:
-        """Keep the scores; the threshold has the share `contamination` of them below it."""
+    def _finish_fit(self, X: np.ndarray, training_scores: np.ndarray) -> None:
+        """Keep the scores of the training samples X, and put `contamination` of them below zero."""
         rate = self.contamination if isinstance(self.contamination, Real) else AUTO_CONTAMINATION
         self.training_scores_ = training_scores
         self.offset_ = float(np.percentile(training_scores, 100.0 * float(rate)))
+        self._training_rows = TrainingRows(X)
 
 
 def training_scores(detector: Any, X: Any) -> np.ndarray:

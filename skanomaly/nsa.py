@@ -7,7 +7,6 @@ Selection Algorithm, which elsewhere share the abbreviation.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -140,8 +139,7 @@ class NSADetector(OutlierDetector):
             scorer.set_params(groups=getattr(self.encoder_, "layer_slices_", "auto"))
         features = self.encoder_.transform(X)
         self.scorer_ = scorer.fit(features)
-        self._set_offset(training_scores(self.scorer_, features))
-        self._training_rows = {digest: i for i, digest in enumerate(_digests(X))}
+        self._finish_fit(X, training_scores(self.scorer_, features))
         return self
 
     def score_samples(self, X):
@@ -165,19 +163,10 @@ class NSADetector(OutlierDetector):
         return super().score_samples(X)
 
     def _score_samples(self, X):
-        scores = np.concatenate(
-            [
-                self.scorer_.score_samples(
-                    self.encoder_.transform(X[start : start + SCORING_BATCH])
-                )
-                for start in range(0, len(X), SCORING_BATCH)
-            ]
+        batches = [X[start : start + SCORING_BATCH] for start in range(0, len(X), SCORING_BATCH)]
+        return np.concatenate(
+            [self.scorer_.score_samples(self.encoder_.transform(batch)) for batch in batches]
         )
-        # looked up, since features may differ in their last digits between batches and devices
-        for row, digest in enumerate(_digests(X)):
-            if digest in self._training_rows:
-                scores[row] = self.training_scores_[self._training_rows[digest]]
-        return scores
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)
@@ -207,11 +196,3 @@ def _seed(estimator: Any, random_state: np.random.RandomState) -> None:
         if value is None and (name == "random_state" or name.endswith("__random_state"))
     }
     estimator.set_params(**seeds)
-
-
-def _digests(X: np.ndarray) -> list[bytes]:
-    """A fingerprint of every sample; equal samples have equal ones."""
-    if X.ndim == 2:
-        X = X.astype(np.float64) + 0.0  # one fingerprint for integers and floats, for -0.0 and 0.0
-    rows = np.ascontiguousarray(X).reshape(len(X), -1)
-    return [blake2b(row.data, digest_size=16).digest() for row in rows]

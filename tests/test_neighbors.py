@@ -50,16 +50,21 @@ def test_angle_of_a_millionth(rng):
     assert_allclose(angle(u, -v), np.pi - 1e-6, atol=1e-15)
 
 
-def test_training_rows_skip_themselves_once(rng):
-    reference = rng.normal(size=(30, 4))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_leave_one_out(rng, dtype):
+    reference = rng.normal(size=(30, 4)).astype(dtype)
     reference[7] = reference[3]
-    angles, indices = AngularNeighbors(reference).nearest(reference, 2)
+    angles = AngularNeighbors(reference).leave_one_out(2)
     expected = exhaustive(reference, reference)
     np.fill_diagonal(expected, np.inf)
-    assert_allclose(angles, np.sort(expected, axis=1)[:, :2], atol=1e-9)
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :2], atol=1e-12)
     assert angles[3, 0] == 0 and angles[7, 0] == 0  # twins see each other
-    alone = np.delete(np.arange(30), [3, 7])
-    assert (indices[alone] != alone[:, None]).all()
+
+
+def test_leave_one_out_among_many_duplicates():
+    reference = np.repeat([[1.0, 0.0], [0.0, 1.0]], [9, 1], axis=0)
+    angles = AngularNeighbors(reference).leave_one_out(1)
+    assert_allclose(angles[:, 0], [0] * 9 + [np.pi / 2])
 
 
 def test_blocks_do_not_matter(rng, monkeypatch):
@@ -76,11 +81,9 @@ def test_zero_vectors_are_orthogonal_to_all_others(rng):
     zero = np.zeros((1, 3))
     angles, _ = AngularNeighbors(reference).nearest(zero, 1)
     assert_allclose(angles, np.pi / 2)
-    with_zero = np.concatenate([reference, zero])
-    angles, _ = AngularNeighbors(with_zero).nearest(with_zero, 1)
-    assert_allclose(angles[-1], np.pi / 2)
-    angles, _ = AngularNeighbors(np.concatenate([with_zero, zero])).nearest(zero, 1)
-    assert angles[0, 0] == 0
+    with_zero = AngularNeighbors(np.concatenate([reference, zero]))
+    assert with_zero.nearest(zero, 1)[0] == 0
+    assert_allclose(with_zero.leave_one_out(1)[-1], np.pi / 2)
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e30, 1e300])

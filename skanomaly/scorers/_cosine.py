@@ -9,8 +9,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..base import OutlierDetector, atomic_fit
+from ._leave_one_out import LeaveOneOutMetric, leave_one_out_angles
 from ._neighbors import AngularNeighbors, angle, scale_rows
 from ._whitening import SHRINKAGES, Whitening
+
+# radians; rounding moves the same float64 row by less
+COINCIDENCE = 1e-8
 
 
 class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector):
@@ -47,8 +51,9 @@ class MahalanobisCosine(Scorer):
     .. math:: \arccos \frac{u \cdot v}{\|u\| \|v\|}
 
     and ``score_samples`` its negative, in [-pi, 0] radians. A query in the direction of a training
-    sample (within 1e-8 rad) is scored as that sample: the match with itself is skipped, so that
-    training samples have leave-one-out scores.
+    sample (within 1e-8 rad) is scored as that sample. Training samples have leave-one-out scores:
+    by the nearest other sample, in the space whitened without them. A zero vector has no direction:
+    its angle is pi / 2 to every other vector and 0 to another zero vector.
 
     Parameters
     ----------
@@ -143,15 +148,20 @@ class MahalanobisCosine(Scorer):
         self.whitening_ = _fit_whitening(X, self.shrinkage, self.center) if self.whiten else None
         rows = self._rows(X)
         self._neighbors = AngularNeighbors(rows)
-        self._set_offset(self._score_rows(rows))
+        if self.whitening_ is None:
+            angles = self._neighbors.leave_one_out(self.n_neighbors)
+        else:
+            metric = LeaveOneOutMetric(rows, 1 - self.whitening_.shrinkage_, self.center)
+            angles = leave_one_out_angles(rows, self.n_neighbors, metric)
+        self._finish_fit(X, -angles.mean(axis=1))
         return self
 
     def _score_samples(self, X):
-        return self._score_rows(self._rows(X))
-
-    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
-        angles, _ = self._neighbors.nearest(rows, self.n_neighbors)
-        return -angles.mean(axis=1)
+        angles, nearest = self._neighbors.nearest(self._rows(X), self.n_neighbors)
+        scores = -angles.mean(axis=1)
+        known = angles[:, 0] < COINCIDENCE
+        scores[known] = self.training_scores_[nearest[known, 0]]
+        return scores
 
     def _rows(self, X: np.ndarray) -> np.ndarray:
         if self.whitening_ is not None:
@@ -166,7 +176,8 @@ class CenterCosine(Scorer):
     the mean subtracted, the whitened mean is the zero vector and has no direction; here both
     sample and mean are whitened without centring, S^(-1/2) y and S^(-1/2) mu. ``score_samples``
     is the negative angle, in [-pi, 0] radians. The score is cheap and robust to polluted
-    training data.
+    training data. A sample that is identical to a training sample is scored as that one: by the
+    mean of the others, in the space whitened without it.
 
     Parameters
     ----------
@@ -236,21 +247,28 @@ class CenterCosine(Scorer):
         X = self._validate_input(X, reset=True)
         self.mean_ = X.mean(axis=0, dtype=np.float64)
         self.whitening_ = _fit_whitening(X, self.shrinkage, center=False) if self.whiten else None
-        center = self.mean_[None]
-        if self.whitening_ is not None:
-            center = self.whitening_.transform(center)
+        rows, center = self._whitened(X), self._whitened(self.mean_[None])
         if not center.any():
             raise ValueError(
                 "the training mean is the zero vector, which has no direction; "
                 "pass samples that are not centred, or use MahalanobisCosine(center=True)"
             )
         self._center = scale_rows(center)
-        self._set_offset(self._score_samples(X))
+        # the mean without row i, seen in the space whitened without row i
+        others = center - (rows - center) / (len(rows) - 1)
+        if self.whitening_ is not None:
+            metric = LeaveOneOutMetric(rows, 1 - self.whitening_.shrinkage_)
+            rows, others = (metric.stretch(v, slice(None)) for v in (rows, others))
+        self._finish_fit(X, -angle(scale_rows(rows), scale_rows(others)))
         return self
 
     def _score_samples(self, X):
-        rows = X if self.whitening_ is None else self.whitening_.transform(X)
-        return -angle(scale_rows(rows.astype(np.float64, copy=False)), self._center)
+        return -angle(scale_rows(self._whitened(X)), self._center)
+
+    def _whitened(self, X: np.ndarray) -> np.ndarray:
+        if self.whitening_ is None:
+            return X.astype(np.float64, copy=False)
+        return self.whitening_.transform(X)
 
 
 def _fit_whitening(X: np.ndarray, shrinkage: str | float | None, center: bool) -> Whitening:

@@ -124,7 +124,7 @@ class FeatureEnsemble(Scorer, _BaseComposition):
                 ranges.append((anomaly.min(), anomaly.max()))
                 total += _rescale(anomaly, *ranges[-1])
         self.ranges_ = np.array(ranges)
-        self._set_offset(-total)
+        self._finish_fit(X, -total)
         return self
 
     def _score_samples(self, X):

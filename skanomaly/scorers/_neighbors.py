@@ -6,7 +6,6 @@ import numpy as np
 
 BLOCK_BYTES = 64 * 2**20  # of similarities held at once
 SPARE_CANDIDATES = 4  # looked at beyond the neighbours asked for
-COINCIDENCE = 1e-8  # radians; rounding moves the same float64 row by less
 
 
 def scale_rows(X: np.ndarray) -> np.ndarray:
@@ -35,7 +34,7 @@ def _inverse(norms: np.ndarray) -> np.ndarray:
 
 
 class AngularNeighbors:
-    """Angles from queries to their nearest rows among `reference`.
+    """Angles to the nearest rows among `reference`.
 
     Candidates come from one matrix product in the dtype of the rows; their angles are then
     computed in float64. Where more candidates than were looked at could be the nearest within
@@ -54,15 +53,12 @@ class AngularNeighbors:
     def nearest(self, queries: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Angles (m, k), ascending, and indices (m, k) of the k nearest reference rows.
 
-        A query in the direction of a reference row (within 1e-8 rad) is taken for that row: one
-        such match is skipped, so that the fitted rows get their leave-one-out angles.
-
         Parameters
         ----------
         queries : float32 or float64 array (m, d)
             Rows that are finite.
         n_neighbors : int
-            k, less than n.
+            k, at most n.
         """
         block = max(1, BLOCK_BYTES // (self.reference.itemsize * len(self.reference)))
         parts = [
@@ -71,11 +67,18 @@ class AngularNeighbors:
         ]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
+    def leave_one_out(self, n_neighbors: int) -> np.ndarray:
+        """Angles (n, k), ascending, of each reference row to its k nearest others."""
+        angles, indices = self.nearest(self.reference, n_neighbors + 1)
+        is_self = indices == np.arange(len(angles))[:, None]
+        is_self[~is_self.any(axis=1), -1] = True  # more than k duplicates: drop any of them
+        return angles[~is_self].reshape(-1, n_neighbors)
+
     def _nearest_in_block(
         self, queries: np.ndarray, n_neighbors: int
     ) -> tuple[np.ndarray, np.ndarray]:
         n_reference, n_features = self.reference.shape
-        n_candidates = min(n_neighbors + 1 + SPARE_CANDIDATES, n_reference)
+        n_candidates = min(n_neighbors + SPARE_CANDIDATES, n_reference)
         similarity = queries.astype(self.reference.dtype, copy=False) @ self.reference.T
         similarity *= self.inverse_norms
         candidates = np.argpartition(similarity, -n_candidates, axis=1)[:, -n_candidates:]
@@ -95,16 +98,10 @@ class AngularNeighbors:
     def _nearest_among(
         self, candidates: np.ndarray, queries: np.ndarray, n_neighbors: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest of the candidates (m, c), by angles in float64 and without the query."""
+        """The nearest of the candidates (m, c), by angles in float64."""
         queries = queries.astype(np.float64)
         angles = np.empty(candidates.shape)
         for column, rows in enumerate(candidates.T):
             angles[:, column] = angle(queries, self.reference[rows].astype(np.float64))
-        order = np.argsort(angles, axis=1, kind="stable")[:, : n_neighbors + 1]
-        angles = np.take_along_axis(angles, order, axis=1)
-        indices = np.take_along_axis(candidates, order, axis=1)
-        is_self = angles[:, :1] < COINCIDENCE
-        return (
-            np.where(is_self, angles[:, 1:], angles[:, :-1]),
-            np.where(is_self, indices[:, 1:], indices[:, :-1]),
-        )
+        order = np.argsort(angles, axis=1, kind="stable")[:, :n_neighbors]
+        return np.take_along_axis(angles, order, 1), np.take_along_axis(candidates, order, 1)
