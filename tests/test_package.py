@@ -1,5 +1,6 @@
 """What an import costs, what works without torch, and what is documented."""
 
+import os
 import re
 import subprocess
 import sys
@@ -37,16 +38,18 @@ print("done")
 
 
 def run(code):
+    # scipy imports torch when it is asked for array API support, as these tests do
+    environment = {k: v for k, v in os.environ.items() if k != "SCIPY_ARRAY_API"}
     return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     ).stdout
 
 
 def test_import_is_cheap():
     loaded = run("import sys, skanomaly; dir(skanomaly); print(*sys.modules)").split()
-    assert not {"torch", "torchvision", "matplotlib", "sklearn", "pandas"} & set(loaded)
+    assert not {"torch", "torchvision", "matplotlib", "sklearn", "numpy"} & set(loaded)
     loaded = run("import sys; from skanomaly import NSADetector; print(*sys.modules)").split()
-    assert not {"torch", "torchvision", "matplotlib", "pandas"} & set(loaded)
+    assert not {"torch", "torchvision", "matplotlib"} & set(loaded)
 
 
 def test_scorers_run_without_torch():

@@ -8,10 +8,12 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+from skanomaly import NSADetector, SelfSupervisedEncoder
 from tests.registry import identify, make_estimators
 
 
-@parametrize_with_checks(make_estimators())
+# with the defaults too, which the registry trains for fewer epochs
+@parametrize_with_checks([*make_estimators(), SelfSupervisedEncoder(), NSADetector()])
 def test_check_estimator(estimator, check):
     check(estimator)
 
