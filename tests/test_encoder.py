@@ -145,6 +145,15 @@ def test_pickle_gives_the_same_features(images):
     assert_array_equal(loaded.transform(images), encoder.transform(images))
 
 
+def test_missing_device_is_refused_in_fit_and_replaced_in_transform(images):
+    encoder = SelfSupervisedEncoder(max_epochs=1, random_state=0).fit(images)
+    features = encoder.transform(images)
+    encoder.set_params(device="cuda:99")
+    assert_allclose(encoder.transform(images), features, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="device='cuda:99' cannot be used here"):
+        encoder.fit(images)
+
+
 def test_batches_without_a_lonely_sample(images):
     """25 samples in batches of 8 or 24: batch normalisation would refuse a batch of one."""
     X = np.concatenate([images, images[:1]])

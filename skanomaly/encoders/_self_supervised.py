@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..base import atomic_fit
 from ..inputs import check_samples
-from ..training import resolve_device, seeded_initialisation, train
+from ..training import resolve_device, scoring_device, seeded_initialisation, train
 from ._features import EncoderNetwork
 from ._networks import IMAGE_BACKBONES, TABLE_BACKBONES, make_backbone
 from ._pretext import (
@@ -82,7 +82,8 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         Decoupled weight decay of AdamW.
     device : str, default="auto"
         "auto" trains on the first CUDA device, if there is one, and else on the CPU. The fitted
-        network is kept on the CPU and moved for each ``transform``.
+        network is kept on the CPU and moved for each ``transform``; where the device is missing,
+        as on another machine, ``transform`` runs on the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order and views. With an int, refits on the same device are identical.
     verbose : int, default=0
@@ -316,7 +317,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
 
     def _extract(self, X: np.ndarray, layers: list[str]) -> list[np.ndarray]:
         """One array of features per layer."""
-        device = resolve_device(self.device)
+        device = scoring_device(self.device)
         network = self.network_
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)

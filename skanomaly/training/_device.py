@@ -27,6 +27,14 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
+def scoring_device(device: str) -> torch.device:
+    """Like `resolve_device`, but the CPU where a detector was moved to a machine without it."""
+    try:
+        return resolve_device(device)
+    except ValueError:
+        return torch.device("cpu")
+
+
 def autocast(device: torch.device) -> contextlib.AbstractContextManager:
     """bfloat16 arithmetic on CUDA; float32 elsewhere."""
     if device.type == "cuda":

@@ -1,0 +1,47 @@
+"""Training and scoring on a GPU, where there is one."""
+
+import os
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skanomaly import NSADetector, SelfSupervisedEncoder
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture
+def detector(images):
+    encoder = SelfSupervisedEncoder(max_epochs=3, device="cuda")
+    return NSADetector(encoder, random_state=0).fit(images)
+
+
+def test_network_is_kept_on_the_cpu(detector):
+    devices = {p.device.type for p in detector.encoder_.network_.parameters()}
+    assert devices == {"cpu"}
+
+
+def test_detector_trained_on_cuda_loads_without_cuda(detector, images, tmp_path):
+    joblib.dump(detector, tmp_path / "detector")
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import joblib, numpy, torch; assert not torch.cuda.is_available();"
+        "det, X = joblib.load('detector'), numpy.load('images.npy');"
+        "joblib.dump((det.score_samples(X), det.score_samples(255 - X)), 'scores')"
+    )
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=hidden, check=True)
+    known, new = joblib.load(tmp_path / "scores")
+    assert_array_equal(known, detector.training_scores_)
+    assert_allclose(new, detector.score_samples(255 - images), rtol=0.05)
+
+
+def test_same_seed_same_scores_on_one_device(detector, images):
+    encoder = SelfSupervisedEncoder(max_epochs=3, device="cuda")
+    again = NSADetector(encoder, random_state=0).fit(images)
+    assert_allclose(again.training_scores_, detector.training_scores_, rtol=1e-3)
