@@ -16,8 +16,7 @@ test-newest: $(VENV)/installed
 
 # The contract with the oldest scikit-learn that pyproject.toml declares, beside the same torch.
 test-oldest: $(VENV)/installed $(OLDEST)/installed
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/contract -p no:cacheprovider \
-		-W ignore::pytest.PytestRemovedIn10Warning
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/contract -p no:cacheprovider
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
