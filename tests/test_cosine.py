@@ -82,6 +82,19 @@ def test_training_scores_leave_each_sample_out_of_the_mean(table, whiten):
     assert_array_equal(detector.score_samples(table), detector.training_scores_)
 
 
+@pytest.mark.parametrize("center", [False, True])
+def test_leave_one_out_of_zero_vectors_finds_the_other_ones(rng, center):
+    """All cosines of a zero vector are 0, among which its duplicate must be found."""
+    half = rng.normal(size=(20, 3))
+    X = np.concatenate([half, np.zeros((2, 3)), -half])  # with a mean of zero
+    if not center:
+        X += X[::-1] > 1
+    zeros = ~X.any(axis=1)
+    scores = MahalanobisCosine(center=center).fit(X).training_scores_
+    assert zeros.sum() == 2 and (scores[zeros] == 0).all()
+    assert (scores[~zeros] < 0).all()
+
+
 def test_leave_one_out_with_shrinkage_on_wide_data(rng):
     """The amount of shrinkage is kept, so that this is no longer exact, but close."""
     X = rng.normal(size=(30, 40)) + 1

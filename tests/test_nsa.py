@@ -114,7 +114,8 @@ def test_works_as_a_pipeline_of_frames(table):
 def test_polars_frames(table):
     X = pl.DataFrame(table, schema=list("abcde"))
     detector = NSADetector(ENCODER, random_state=0).fit(X)
-    assert detector.feature_names_in_.tolist() == list("abcde")
+    if hasattr(StandardScaler().fit(X), "feature_names_in_"):  # not with every pair of versions
+        assert detector.feature_names_in_.tolist() == list("abcde")
     assert_allclose(
         detector.score_samples(X),
         NSADetector(ENCODER, random_state=0).fit(table).score_samples(table),

@@ -86,4 +86,7 @@ def _similarities(whitened: np.ndarray, chosen: slice, metric: LeaveOneOutMetric
     along += shift
     squared_norms += metric.shift * shift + gain * along**2
     product += metric.shift * own + gain * own * along
-    return product / np.sqrt(np.maximum(squared_norms, 1e-300))
+    product /= np.sqrt(np.maximum(squared_norms, 1e-300))
+    zero = ~whitened.any(axis=1)
+    product[np.ix_(zero[chosen], zero)] = np.inf  # zero vectors are at 0 from one another
+    return product
