@@ -119,6 +119,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
 
 def training_scores(detector: Any, X: Any) -> np.ndarray:
-    """``score_samples`` of the samples X that the detector was fitted on, leave-one-out if ours."""
-    scores = getattr(detector, "training_scores_", None)
-    return detector.score_samples(X) if scores is None else scores
+    """``score_samples`` of the samples X that the detector was fitted on."""
+    for name in ("training_scores_", "negative_outlier_factor_"):  # ours, LocalOutlierFactor's
+        if hasattr(detector, name):
+            return getattr(detector, name)
+    return detector.score_samples(X)

@@ -16,6 +16,9 @@ class OneClassKFold(BaseCrossValidator):
     with anomalies labelled 1 instead of -1 that score would silently be 1 - AUC, so that such
     labels are refused.
 
+    In a search pass ``refit=False`` and fit the best parameters on the normal samples: detectors
+    ignore labels, and would be refitted on the anomalies too.
+
     Parameters
     ----------
     n_splits : int, default=5

@@ -36,11 +36,12 @@ class NSADetector(OutlierDetector):
     ----------
     encoder : transformer, optional
         Anything with ``fit`` and ``transform``. None is ``SelfSupervisedEncoder()``, all of whose
-        layers are used. Its parameters are searched as ``encoder__objective`` and so on.
+        layers are used. Parameters of one that is passed are searched as ``encoder__objective``.
     scorer : outlier detector, optional
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
-        ``FeatureEnsemble()``, whose groups are the encoder's layers. Its parameters are searched
-        as ``scorer__n_neighbors`` and so on.
+        ``FeatureEnsemble()``, whose groups are the encoder's layers. Parameters of one that is
+        passed are searched as ``scorer__n_neighbors``. The training scores of detectors from
+        elsewhere are in general not leave-one-out: `contamination` is then no false-positive rate.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.

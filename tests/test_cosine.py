@@ -85,14 +85,13 @@ def test_training_scores_leave_each_sample_out_of_the_mean(table, whiten):
 @pytest.mark.parametrize("center", [False, True])
 def test_leave_one_out_of_zero_vectors_finds_the_other_ones(rng, center):
     """All cosines of a zero vector are 0, among which its duplicate must be found."""
-    half = rng.normal(size=(20, 3))
-    X = np.concatenate([half, np.zeros((2, 3)), -half])  # with a mean of zero
-    if not center:
-        X += X[::-1] > 1
+    half = rng.integers(-99, 100, (20, 3)).astype(float)
+    X = np.concatenate([half, np.zeros((2, 3)), -half if center else half + 100])
     zeros = ~X.any(axis=1)
     scores = MahalanobisCosine(center=center).fit(X).training_scores_
     assert zeros.sum() == 2 and (scores[zeros] == 0).all()
-    assert (scores[~zeros] < 0).all()
+    if not center:  # else leaving row i out moves the mean, and these rows, away from row i
+        assert (scores[~zeros] < 0).all()
 
 
 def test_leave_one_out_with_shrinkage_on_wide_data(rng):
@@ -147,6 +146,31 @@ def test_too_many_neighbors(table):
 def test_centre_without_direction():
     with pytest.raises(ValueError, match="training mean is the zero vector"):
         CenterCosine(whiten=False).fit([[1.0, 2.0], [-1.0, -2.0]])
+
+
+@pytest.mark.parametrize(
+    "detector", [MahalanobisCosine(), MahalanobisCosine(center=True), CenterCosine()]
+)
+@pytest.mark.parametrize("factor", [1e-290, 1e-150, 1e150, 1e290])
+def test_units_do_not_matter(rng, table, detector, factor):
+    queries = rng.normal(size=(5, 5)) + 2
+    scores = detector.fit(table).score_samples(queries)
+    training_scores = detector.training_scores_
+    detector.fit(table * factor)
+    assert_allclose(detector.training_scores_, training_scores, rtol=1e-6)
+    assert_allclose(detector.score_samples(queries * factor), scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [4, 60])
+@pytest.mark.parametrize(
+    "detector", [MahalanobisCosine(), MahalanobisCosine(center=True), CenterCosine()]
+)
+def test_far_queries_have_finite_scores(table, detector, n):
+    far = np.full((1, 5), 1e308) * [1, -1, 1, -1, 1]
+    scores = detector.fit(table[:n]).score_samples(far)
+    assert -np.pi <= scores[0] < 0
+    if not getattr(detector, "center", False):  # seen from the mean, no direction is unusual
+        assert scores[0] < detector.training_scores_.min()
 
 
 @given(

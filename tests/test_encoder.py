@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from torchvision import models
 
@@ -111,6 +112,24 @@ def test_tables(table):
     assert isinstance(frame, pd.DataFrame) and frame.columns[-1] == "head_layer_2__127"
 
 
+def test_refit_on_images_forgets_the_table(table, images):
+    encoder = SelfSupervisedEncoder(max_epochs=1).fit(pd.DataFrame(table, columns=list("abcde")))
+    encoder.fit(images)
+    assert not hasattr(encoder, "scaler_") and not hasattr(encoder, "feature_names_in_")
+    assert encoder.fit(table).transform(table).shape[0] == 60
+
+
+def test_global_output_setting(table):
+    with config_context(transform_output="polars"):
+        encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
+        assert encoder.transform(table).shape == (60, 3 * 256 + 256 + 128)
+
+
+def test_extreme_entries_of_tables(table):
+    encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
+    assert np.isfinite(encoder.transform(np.full((1, 5), 1e300))).all()
+
+
 def test_scale_of_columns_does_not_matter(table):
     encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0)
     features = encoder.fit(table).transform(table)
@@ -191,6 +210,12 @@ def test_divergence_is_reported(images):
     assert not hasattr(encoder, "network_")
 
 
+def test_divergence_in_the_last_step_is_reported(images):
+    encoder = SelfSupervisedEncoder(max_epochs=1, batch_size=24, learning_rate=1e12)
+    with pytest.raises(FloatingPointError, match=r"features are not finite: .* below 1e\+12"):
+        encoder.fit(images)
+
+
 def test_quiet_by_default_one_bar_when_verbose(images, capsys):
     with warnings.catch_warnings():
         SelfSupervisedEncoder(max_epochs=2).fit(images)
@@ -231,3 +256,4 @@ def test_compact_backbone_bounds_the_cost_of_large_images():
     assert backbone.block("conv_block_1")(torch.randn(2, 32, 30, 20)).shape == (2, 32, 30, 20)
     assert backbone.network.reduction(torch.randn(2, 3, 300, 200)).shape == (2, 3, 60, 40)
     assert backbone(torch.randn(2, 3, 300, 200)).shape == (2, 128)
+    assert backbone(torch.randn(2, 3, 8, 600)).shape == (2, 128)

@@ -73,11 +73,18 @@ def test_parameters_of_members():
     "parameters, error, message",
     [
         ({"groups": {}}, ValueError, "groups is empty"),
+        (
+            {"scorers": [MahalanobisCosine()]},
+            ValueError,
+            r"pass 'ens' or a list of \(name, detector",
+        ),
+        ({"groups": {"a": "vw"}}, ValueError, "group 'a' is 'vw'; pass a slice, or a list of"),
+        ({"groups": {"a": 3}}, ValueError, "group 'a' is 3; pass a slice, or a list of"),
         ({"groups": {"a": []}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": slice(5, 9)}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": [0, 5]}}, ValueError, "positions below 5"),
         ({"groups": {"a": ["x"]}}, ValueError, "positions below 5 or names of columns"),
-        ({"scorers": []}, ValueError, "scorers is an empty list"),
+        ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens' or a list of \(name"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),
         ({"scorers": "all"}, ValueError, "'scorers' parameter of FeatureEnsemble"),
         (
@@ -96,6 +103,14 @@ def test_missing_columns(table):
     frame = pd.DataFrame(table, columns=list("vwxyz"))
     with pytest.raises(ValueError, match=r"group 'a' names columns that X lacks: \['q'\]"):
         FeatureEnsemble(groups={"a": ["v", "q"]}).fit(frame)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (30, 1)])
+def test_scores_that_do_not_differ_do_not_drown_the_others(rng, shape):
+    """Ranges of rounding noise: two samples tie, and in one dimension all angles are zero."""
+    X = rng.normal(size=shape) + 5
+    scores = FeatureEnsemble().fit(X).score_samples(rng.normal(size=(5, shape[1])) - 3)
+    assert (np.abs(scores) < 100).all()
 
 
 def test_constant_score_adds_nothing_for_training_samples():

@@ -66,10 +66,13 @@ class ResidualBlock(nn.Module):
 
 
 class PooledReduction(nn.Module):
-    """Average-pool images by the whole factor that brings them to `SMALL_IMAGE` or below."""
+    """Average-pool images by the whole factor that brings them to `SMALL_IMAGE` or below.
+
+    The shorter side keeps at least 8 pixels.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        factor = -(-max(x.shape[-2:]) // SMALL_IMAGE)
+        factor = min(-(-max(x.shape[-2:]) // SMALL_IMAGE), min(x.shape[-2:]) // 8)
         return nn.functional.avg_pool2d(x, factor) if factor > 1 else x
 
 

@@ -32,6 +32,7 @@ from .objectives import OBJECTIVES
 
 MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 INFERENCE_BATCH = 256
+MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
 
 
@@ -199,9 +200,10 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         """
         X = check_samples(self, X, reset=True, image_shape=self.image_shape)
         device = resolve_device(self.device)
+        self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
         if X.ndim == 2:
-            self.scaler_ = StandardScaler().fit(X)
-            X = self.scaler_.transform(X).astype(np.float32)
+            self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
+            X = self._standardise(X).astype(np.float32)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with seeded_initialisation(seed):
             network = self._build_network(X)
@@ -244,7 +246,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_samples(self, X, reset=False, image_shape=self.image_shape)
         if X.ndim == 2:
-            X = self.scaler_.transform(X.astype(np.float64, copy=False))
+            X = self._standardise(X)
         return np.concatenate(self._extract(X, list(self.layer_slices_)), axis=1)
 
     def get_feature_names_out(self, input_features=None):
@@ -271,6 +273,10 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def _standardise(self, X: np.ndarray) -> np.ndarray:
+        X = self.scaler_.transform(X.astype(np.float64, copy=False))
+        return X.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
     def _build_network(self, X: np.ndarray) -> EncoderNetwork:
         is_table = X.ndim == 2
@@ -308,7 +314,13 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         return list(dict.fromkeys(self.layers))
 
     def _measure_layers(self, X: np.ndarray, layers: list[str]) -> dict[str, slice]:
-        stops = np.cumsum([f.shape[1] for f in self._extract(X, layers)])
+        features = self._extract(X, layers)
+        if not all(np.isfinite(f).all() for f in features):
+            raise FloatingPointError(
+                f"the trained features are not finite: pass a learning_rate below "
+                f"{self.learning_rate:g}"
+            )
+        stops = np.cumsum([f.shape[1] for f in features])
         starts = np.concatenate([[0], stops[:-1]])
         return {
             name: slice(int(start), int(stop))
@@ -337,5 +349,5 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
                 f"(embedding_std={self.history_[-1]['embedding_std']:.2g}): try normalize='both', "
                 "objective='simclr', a larger batch_size or a smaller learning_rate",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3)
+ROUNDING = 1e-6  # by which floats may leave [0, 1]
 ACCEPTED = (
     "pass a table (n_samples, n_features), or images (n, height, width), "
     "(n, height, width, channels) or (n, channels, height, width)"
@@ -122,6 +124,12 @@ def _describe(sample_shape: tuple[int, ...]) -> str:
 
 
 def _unflatten(X: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+    if len(image_shape) not in (2, 3) or not all(
+        isinstance(side, Integral) and side > 0 for side in image_shape
+    ):
+        raise ValueError(
+            f"image_shape={image_shape}; pass (height, width) or (height, width, channels)"
+        )
     if np.prod(image_shape) != X.shape[1]:
         raise ValueError(
             f"image_shape={image_shape} has {np.prod(image_shape)} values, "
@@ -143,14 +151,14 @@ def _check_images(X: np.ndarray, min_samples: int) -> np.ndarray:
     if bad is not None:
         raise ValueError(f"X contains NaN or infinity: image {bad[0]} has a pixel {X[bad]}")
     if X.dtype.kind == "f":
-        if X.min() < 0 or X.max() > 1:
-            outside = (X < 0) | (X > 1)
+        if X.min() < -ROUNDING or X.max() > 1 + ROUNDING:
+            outside = (X < -ROUNDING) | (X > 1 + ROUNDING)
             raise ValueError(
-                f"float images must be between 0 and 1, but image "
+                "float images must be between 0 and 1, but image "
                 f"{np.argmax(outside.reshape(len(X), -1).any(axis=1))} is not "
                 f"(X spans {X.min():g} to {X.max():g}); divide by the maximum or pass uint8"
             )
-        X = X.astype(np.float32, copy=False)
+        X = X.astype(np.float32).clip(0, 1)
     return X
 
 

@@ -176,7 +176,8 @@ class CenterCosine(Scorer):
     the mean subtracted, the whitened mean is the zero vector and has no direction; here both
     sample and mean are whitened without centring, S^(-1/2) y and S^(-1/2) mu. ``score_samples``
     is the negative angle, in [-pi, 0] radians. The score is cheap and robust to polluted
-    training data. A sample that is identical to a training sample is scored as that one: by the
+    training data, but not for standardised columns: their mean is zero but for rounding, and its
+    direction noise. A sample that is identical to a training sample is scored as that one: by the
     mean of the others, in the space whitened without it.
 
     Parameters

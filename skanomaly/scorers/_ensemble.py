@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from ..base import atomic_fit, training_scores
 from ._cosine import CenterCosine, MahalanobisCosine, Scorer
 
+DEGENERATE = 1e-8  # range of training scores that do not differ; angles are rounded by less
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
 
 
@@ -34,7 +35,9 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         The scores of every group. "ens" is the ensemble of appendix C: k-Cos and k-Cos (Mah) for
         convolutional feature maps and any other group, c-Cos and c-Cos (Mah) for groups whose
         name begins with "head_layer". A list gives the same detectors, anything with
-        ``score_samples``, to every group; their parameters are searched as ``name__parameter``.
+        ``score_samples``, to every group; their parameters are searched as ``name__parameter``. The
+        training scores of detectors from elsewhere are what they give, which is in general not
+        leave-one-out: thresholds are then not false-positive rates.
     groups : "auto" or dict of str to columns, default="auto"
         Columns are a slice, a list of positions or a list of column names. "auto" reads the groups
         from column names such as ``conv_block_1__17``, where ``conv_block_1`` is the group; without
@@ -137,8 +140,12 @@ class FeatureEnsemble(Scorer, _BaseComposition):
     def _check_scorers(self) -> None:
         if isinstance(self.scorers, str):
             return
-        if not self.scorers:
-            raise ValueError("scorers is an empty list; pass 'ens' or (name, detector) pairs")
+        if not self.scorers or not all(
+            isinstance(pair, tuple) and len(pair) == 2 for pair in self.scorers
+        ):
+            raise ValueError(
+                f"scorers={self.scorers}; pass 'ens' or a list of (name, detector) pairs"
+            )
         names = [name for name, _ in self.scorers]
         self._validate_names(names)
         for name, scorer in self.scorers:
@@ -167,6 +174,10 @@ class FeatureEnsemble(Scorer, _BaseComposition):
             selected = np.arange(self.n_features_in_)[columns]
         else:
             selected = np.asarray(columns)
+            if selected.ndim != 1:
+                raise ValueError(
+                    f"group {group!r} is {columns!r}; pass a slice, or a list of positions or names"
+                )
             if selected.dtype.kind in "UO" and names is not None:
                 missing = sorted(set(columns) - set(names))
                 if missing:
@@ -196,4 +207,5 @@ def _fit_member(group: str, scorer, features: np.ndarray) -> tuple:
 
 
 def _rescale(anomaly: np.ndarray, low: float, high: float) -> np.ndarray:
-    return (anomaly - low) / (high - low) if high > low else anomaly - low
+    # divided by a range that is rounding noise, a score would drown all others
+    return (anomaly - low) / (high - low if high - low > DEGENERATE else 1.0)

@@ -37,8 +37,8 @@ class AngularNeighbors:
     """Angles to the nearest rows among `reference`.
 
     Candidates come from one matrix product in the dtype of the rows; their angles are then
-    computed in float64. Where more candidates than were looked at could be the nearest within
-    rounding, all reference rows are compared in float64.
+    computed in float64. Where more rows than were looked at could be the nearest within rounding,
+    all of these are.
 
     Parameters
     ----------
@@ -88,10 +88,12 @@ class AngularNeighbors:
             worst = worst * _inverse(np.linalg.norm(queries, axis=1))
             # far above the rounding errors of a product of unit vectors
             rounding = 8 * np.finfo(similarity.dtype).eps * np.sqrt(n_features)
-            everything = np.arange(n_reference)[None]
-            for row in np.flatnonzero(np.cos(angles[:, -1]) - worst < rounding):
+            furthest = np.cos(angles[:, -1])
+            least = (furthest - rounding) * np.linalg.norm(queries, axis=1)
+            for row in np.flatnonzero(furthest - worst < rounding):
+                tied = np.flatnonzero(similarity[row] >= least[row])[None]
                 angles[row], indices[row] = self._nearest_among(
-                    everything, queries[row : row + 1], n_neighbors
+                    tied, queries[row : row + 1], n_neighbors
                 )
         return angles, indices
 
@@ -100,8 +102,10 @@ class AngularNeighbors:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest of the candidates (m, c), by angles in float64."""
         queries = queries.astype(np.float64)
-        angles = np.empty(candidates.shape)
-        for column, rows in enumerate(candidates.T):
-            angles[:, column] = angle(queries, self.reference[rows].astype(np.float64))
+        if len(queries) == 1:
+            angles = angle(queries, self.reference[candidates[0]].astype(np.float64))[None]
+        else:
+            rows = (self.reference[column].astype(np.float64) for column in candidates.T)
+            angles = np.stack([angle(queries, other) for other in rows], axis=1)
         order = np.argsort(angles, axis=1, kind="stable")[:, :n_neighbors]
         return np.take_along_axis(angles, order, 1), np.take_along_axis(candidates, order, 1)

@@ -7,6 +7,7 @@ from scipy import linalg
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)
 RANK_TOLERANCE = 1e-12
+MAX_EXPONENT = 300  # of 2; squares of larger numbers could overflow
 
 
 def _ledoit_wolf(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) -> float:
@@ -56,7 +57,9 @@ class Whitening:
     def fit(self, X: np.ndarray) -> Whitening:
         """Estimate mean and covariance of X (n, d), computed in float64."""
         n_features = X.shape[1]
-        self.mean_ = X.mean(axis=0, dtype=np.float64)
+        self.exponent_ = np.frexp(np.abs(X).max())[1]
+        X = self._rescale(X)
+        self.mean_ = X.mean(axis=0)
         centered = X - self.mean_
         squared_norms = np.einsum("ij,ij->i", centered, centered)
         eigenvalues, basis = _principal_axes(centered)
@@ -76,6 +79,14 @@ class Whitening:
         self.scale_ = scale
         return self
 
+    def _rescale(self, X: np.ndarray) -> np.ndarray:
+        """A float64 copy of X times the power of two that brings the fitted rows below 1.
+
+        Rows that would still be extreme are scaled down further: only their direction matters.
+        """
+        exponents = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
+        return np.ldexp(X.astype(np.float64), np.minimum(-self.exponent_, MAX_EXPONENT - exponents))
+
     def _add_mean_direction(
         self, basis: np.ndarray, scale: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +99,9 @@ class Whitening:
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Whitened coordinates, float64 of shape (n, rank + 1); the last one is never negative."""
-        X = X - self.mean_ if self.center else X.astype(np.float64, copy=False)
+        X = self._rescale(X)
+        if self.center:
+            X -= self.mean_
         inside = X @ self.basis_
         whitened = np.empty((len(X), inside.shape[1] + 1))
         np.multiply(inside, self.scale_, out=whitened[:, :-1])
