@@ -6,6 +6,11 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # before scipy is imported: else scikit-lea
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# no time limits in tests; continuous integration draws the same examples every time
+settings.register_profile("default", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("default")
 
 
 @pytest.fixture
