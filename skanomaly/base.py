@@ -59,7 +59,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Samples like those of ``fit``.
 
         Returns
@@ -80,7 +80,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Samples like those of ``fit``.
 
         Returns
@@ -94,7 +94,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Samples like those of ``fit``.
 
         Returns

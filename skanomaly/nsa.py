@@ -143,26 +143,6 @@ class NSADetector(OutlierDetector):
         self._finish_fit(X, training_scores(self.scorer_, features))
         return self
 
-    def score_samples(self, X):
-        """Score of each sample; higher is more normal.
-
-        Parameters
-        ----------
-        X : images or table
-            Samples of the shape that was fitted.
-
-        Returns
-        -------
-        scores : float64 array of shape (n_samples,)
-            A sample identical to a training sample gets its leave-one-out score.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If X is not what was fitted.
-        """
-        return super().score_samples(X)
-
     def _score_samples(self, X):
         batches = [X[start : start + SCORING_BATCH] for start in range(0, len(X), SCORING_BATCH)]
         return np.concatenate(

@@ -51,6 +51,14 @@ def test_flattened_images():
     assert_array_equal(fit_samples(GRAY.reshape(2, -1), image_shape=(8, 9)), GRAY[:, None])
 
 
+def assert_fit_refuses(estimator, X, error, message):
+    """fit raises, and leaves the estimator as it was."""
+    before = vars(estimator).copy()
+    with pytest.raises(error, match=message):
+        estimator.fit(X)
+    assert vars(estimator) == before
+
+
 def bad_float(value):
     X = GRAY / 255.0
     X[1, 2, 3] = value
@@ -85,11 +93,7 @@ BAD_IMAGES = [
 @pytest.mark.parametrize("X, error, message", BAD_IMAGES)
 @pytest.mark.parametrize("estimator", [NSADetector(), SelfSupervisedEncoder()], ids=identify)
 def test_bad_images(estimator, X, error, message):
-    estimator = clone(estimator)
-    before = vars(estimator).copy()
-    with pytest.raises(error, match=message):
-        estimator.fit(X)
-    assert vars(estimator) == before
+    assert_fit_refuses(clone(estimator), X, error, message)
 
 
 TABLE = np.random.default_rng(0).normal(size=(30, 4)) + 3
@@ -116,20 +120,13 @@ BAD_TABLES = [
 @pytest.mark.parametrize("X, error, message", BAD_TABLES)
 @pytest.mark.parametrize("estimator", make_estimators(), ids=identify)
 def test_bad_tables(estimator, X, error, message):
-    estimator = clone(estimator)
-    before = vars(estimator).copy()
-    with pytest.raises(error, match=message):
-        estimator.fit(X)
-    assert vars(estimator) == before
+    assert_fit_refuses(clone(estimator), X, error, message)
 
 
 @pytest.mark.parametrize("estimator", make_estimators(), ids=identify)
 def test_a_failed_refit_changes_nothing(estimator):
     estimator = clone(estimator).fit(pd.DataFrame(TABLE, columns=list("abcd")))
-    before = vars(estimator).copy()
-    with pytest.raises(ValueError, match="NaN"):
-        estimator.fit(np.full((20, 9), np.nan))
-    assert vars(estimator) == before
+    assert_fit_refuses(estimator, np.full((20, 9), np.nan), ValueError, "NaN")
 
 
 @pytest.mark.parametrize("contamination", [0, -0.1, 0.6, np.nan, "most", None])

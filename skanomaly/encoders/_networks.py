@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 SMALL_IMAGE = 64  # pixels: up to this size the stem keeps the resolution (paper: 32x32 images)
 
 IMAGE_BACKBONES = ("compact", "resnet18", "resnet34", "resnet50")
@@ -68,11 +69,11 @@ class ResidualBlock(nn.Module):
 class PooledReduction(nn.Module):
     """Average-pool images by the whole factor that brings them to `SMALL_IMAGE` or below.
 
-    The shorter side keeps at least 8 pixels.
+    The shorter side keeps at least `MIN_IMAGE_SIZE` pixels.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        factor = min(-(-max(x.shape[-2:]) // SMALL_IMAGE), min(x.shape[-2:]) // 8)
+        factor = min(-(-max(x.shape[-2:]) // SMALL_IMAGE), min(x.shape[-2:]) // MIN_IMAGE_SIZE)
         return nn.functional.avg_pool2d(x, factor) if factor > 1 else x
 
 

@@ -19,7 +19,7 @@ from ..base import atomic_fit
 from ..inputs import check_samples
 from ..training import resolve_device, scoring_device, seeded_initialisation, train
 from ._features import EncoderNetwork
-from ._networks import IMAGE_BACKBONES, TABLE_BACKBONES, make_backbone
+from ._networks import IMAGE_BACKBONES, MIN_IMAGE_SIZE, TABLE_BACKBONES, make_backbone
 from ._pretext import (
     PretextTask,
     ViewMaker,
@@ -30,7 +30,6 @@ from ._pretext import (
 )
 from .objectives import OBJECTIVES
 
-MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 INFERENCE_BATCH = 256
 MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have

@@ -30,14 +30,17 @@ class LeaveOneOutMetric:
 
     def __init__(self, whitened: np.ndarray, weight: float, center: bool = False):
         self.shift = 1 / (len(whitened) - 1) if center else 0.0
-        self.mean = np.zeros(whitened.shape[1]) if center else whitened.mean(axis=0)
-        self.deviations = whitened - self.mean
-        squared_norms = np.einsum("ij,ij->i", self.deviations, self.deviations)
+        mean = np.zeros(whitened.shape[1]) if center else whitened.mean(axis=0)
+        self.along_mean = whitened @ mean
+        self.squared_norms = np.einsum("ij,ij->i", whitened, whitened)
+        self.is_zero = np.all(whitened == 0, axis=1)
+        self.deviations = whitened - mean
+        squared_deviations = np.einsum("ij,ij->i", self.deviations, self.deviations)
         share = weight / (len(whitened) - 1)
         # a row with a direction of its own has no variance there without it
-        remaining = np.maximum(1 - share * squared_norms, 1e-9)
+        remaining = np.maximum(1 - share * squared_deviations, 1e-9)
         self.gain = share / remaining
-        self.stretch_factor = (remaining**-0.5 - 1) / np.maximum(squared_norms, 1e-300)
+        self.stretch_factor = (remaining**-0.5 - 1) / np.maximum(squared_deviations, 1e-300)
 
     def stretch(self, vectors: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
         """Vector i in the space without row `rows[i]`."""
@@ -81,13 +84,14 @@ def _similarities(whitened: np.ndarray, chosen: slice, metric: LeaveOneOutMetric
     deviations, gain = metric.deviations[chosen], metric.gain[chosen, None]
     own = np.einsum("ij,ij->i", deviations, whitened[chosen])[:, None]
     product = whitened[chosen] @ whitened.T
-    along = product - whitened @ metric.mean  # deviations' products with all rows
-    squared_norms = np.einsum("ij,ij->i", whitened, whitened) + 2 * metric.shift * along
+    along = product - metric.along_mean  # deviations' products with all rows
+    squared_norms = metric.squared_norms + 2 * metric.shift * along
     shift = metric.shift * np.einsum("ij,ij->i", deviations, deviations)[:, None]
     along += shift
     squared_norms += metric.shift * shift + gain * along**2
     product += metric.shift * own + gain * own * along
     product /= np.sqrt(np.maximum(squared_norms, 1e-300))
-    is_zero = np.all(whitened == 0, axis=1)
-    product[np.ix_(is_zero[chosen], is_zero)] = np.inf  # zero vectors are at 0 from one another
+    product[np.ix_(metric.is_zero[chosen], metric.is_zero)] = (
+        np.inf
+    )  # zero vectors are at 0 from one another
     return product

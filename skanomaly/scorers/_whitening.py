@@ -69,10 +69,8 @@ class Whitening:
             shrinkage = float(self.shrinkage or 0.0)
         self.shrinkage_ = shrinkage
         floor = shrinkage * eigenvalues.sum() / n_features
-        # every direction has the same variance when there is none at all
-        variances = (1 - shrinkage) * eigenvalues + floor if len(eigenvalues) else eigenvalues
         self.scale_outside_ = floor**-0.5 if floor > 0 else 0.0
-        scale = variances**-0.5
+        scale = ((1 - shrinkage) * eigenvalues + floor) ** -0.5
         if not self.center:
             basis, scale = self._add_mean_direction(basis, scale)
         self.basis_ = basis
