@@ -24,12 +24,15 @@ def describe_machine():
     }
 
 
-def write_report(name, figures):
-    """Write `figures` (a dict) with machine, versions and commit to results/<name>.json."""
+def write_report(name, figures, rivals=()):
+    """Write `figures` (a dict) with machine, versions and commit to results/<name>.json.
+
+    `rivals` are the packages compared with, whose versions are recorded too.
+    """
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
     ).stdout.strip()
-    packages = ("skanomaly", "torch", "torchvision", "scikit-learn", "numpy", "scipy")
+    packages = ("skanomaly", "torch", "torchvision", "scikit-learn", "numpy", "scipy", *rivals)
     report = {
         **figures,
         "machine": describe_machine(),

@@ -6,36 +6,70 @@ from hashlib import blake2b
 
 import numpy as np
 
+from ._array_api import Array, like, namespace, row_slices, to_numpy
+
 BLOCK_ROWS = 4096
 
 
 class TrainingRows:
-    """Fingerprints of the training samples, 8 bytes each.
+    """Fingerprints of training samples, 8 bytes each.
 
     Parameters
     ----------
-    X : array (n, ...)
-        Training samples. Tables are compared as float64, images in their own dtype.
+    fingerprints : uint64 array (n,)
+        Of each sample, from `fingerprint`.
     """
 
-    def __init__(self, X: np.ndarray):
-        fingerprints = _fingerprints(X)
+    def __init__(self, fingerprints: np.ndarray):
+        self.fingerprints = fingerprints
         self.order = np.argsort(fingerprints, kind="stable")
-        self.fingerprints = fingerprints[self.order]
 
-    def recall(self, X: np.ndarray, scores: np.ndarray, training_scores: np.ndarray) -> np.ndarray:
+    @classmethod
+    def of(cls, X: Array) -> TrainingRows:
+        """Of training samples X (n, ...)."""
+        return cls(fingerprint(X))
+
+    def subset(self, index: np.ndarray) -> TrainingRows:
+        return TrainingRows(self.fingerprints[index])
+
+    def find(self, X: Array) -> np.ndarray:
+        """Index of a training sample identical to each sample of X, or -1."""
+        wanted = fingerprint(X)
+        position = np.searchsorted(self.fingerprints, wanted, sorter=self.order)
+        index = self.order[np.minimum(position, len(self.order) - 1)]
+        return np.where(self.fingerprints[index] == wanted, index, -1)
+
+    def recall(self, X: Array, scores: Array, training_scores: Array) -> Array:
         """`scores`, but for samples that are identical to a training sample its training score."""
-        wanted = _fingerprints(X)
-        position = np.searchsorted(self.fingerprints, wanted)
-        position = np.minimum(position, len(self.fingerprints) - 1)
-        known = self.fingerprints[position] == wanted
-        return np.where(known, training_scores[self.order[position]], scores)
+        return replace_known(self.find(X), scores, training_scores)
+
+    def limit_copies(self, n_copies: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples without more than `n_copies` of each, and where in them each sample is."""
+        in_order = self.fingerprints[self.order]
+        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
+        first = np.repeat(starts, np.diff(np.r_[starts, len(in_order)]))
+        copy = np.arange(len(in_order)) - first
+        kept = np.sort(self.order[copy < n_copies])
+        # each sample stands for itself if it is kept, else for the first of its copies
+        place = np.empty(len(in_order), dtype=np.int64)
+        place[self.order] = np.where(copy < n_copies, self.order, self.order[first])
+        return kept, np.searchsorted(kept, place)
 
 
-def _fingerprints(X: np.ndarray) -> np.ndarray:
+def replace_known(index: np.ndarray, scores: Array, training_scores: Array) -> Array:
+    """`scores`, but ``training_scores[index]`` where the index is not -1."""
+    if (index < 0).all():
+        return scores
+    xp = namespace(scores)
+    index = like(index, scores)
+    return xp.where(index >= 0, xp.take(training_scores, xp.clip(index, min=0)), scores)
+
+
+def fingerprint(X: Array) -> np.ndarray:
+    """64 bits of a hash of each sample; of tables as float64, of images in their own dtype."""
     digests = []
-    for start in range(0, len(X), BLOCK_ROWS):
-        rows = X[start : start + BLOCK_ROWS]
+    for chosen in row_slices(X.shape[0], 1, BLOCK_ROWS):
+        rows = to_numpy(X[chosen, ...])
         if X.ndim == 2:
             rows = rows.astype(np.float64) + 0.0  # so that -0.0 and 0.0, 1 and 1.0 are the same
         rows = np.ascontiguousarray(rows).reshape(len(rows), -1)

@@ -8,14 +8,16 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.model_selection import KFold
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._training_rows import TrainingRows
+from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
 from .inputs import check_table
 
 AUTO_CONTAMINATION = 0.05
+N_FOLDS = 5  # for the training scores of detectors from elsewhere
 
 
 def atomic_fit(fit: Callable) -> Callable:
@@ -38,7 +40,7 @@ def atomic_fit(fit: Callable) -> Callable:
 class OutlierDetector(OutlierMixin, BaseEstimator):
     """Base class of the detectors.
 
-    A subclass defines ``fit``, which ends with ``_finish_fit(X, training_scores)``, and
+    A subclass defines ``fit``, which ends with ``_finish_fit(training_scores)``, and
     ``_score_samples`` for input that is validated already. Higher scores mean more normal, as
     everywhere in scikit-learn; the papers' scores are the negative of ours.
     """
@@ -49,8 +51,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     contamination: str | float
     offset_: float
-    training_scores_: np.ndarray
-    _training_rows: TrainingRows
+    training_scores_: Array
 
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
@@ -71,9 +72,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If X is not what was fitted, or has values that are not finite.
         """
-        check_is_fitted(self)
-        X = self._validate_input(X, reset=False)
-        return self._training_rows.recall(X, self._score_samples(X), self.training_scores_)
+        return self._checked_scores(X, "score_samples")
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: negative for outliers.
@@ -87,7 +86,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         -------
         decision : float64 array of shape (n_samples,)
         """
-        return self.score_samples(X) - self.offset_
+        return self._checked_scores(X, "decision_function") - self.offset_
 
     def predict(self, X):
         """Label of each sample: +1 for normal, -1 for outliers.
@@ -101,26 +100,88 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         -------
         labels : int array of shape (n_samples,)
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        scores = self._checked_scores(X, "predict")
+        xp = namespace(scores)
+        return 1 - 2 * xp.astype(scores < self.offset_, xp.int64)
 
-    def _score_samples(self, X: np.ndarray) -> np.ndarray:
+    def p_values(self, X):
+        """Conformal p-value of each sample; small for outliers.
+
+        The share of training samples that score no higher, the sample itself counted in:
+        ``(1 + #{training_scores_ <= score}) / (1 + n_training)``. For new samples of the
+        distribution of the training samples, ``P(p <= t) <= t`` up to how much a leave-one-out
+        score differs from that of a new sample. With ``scipy.stats.false_discovery_control``, the
+        samples that remain below a level q are outliers but for a share of q. No anomalies are
+        needed; the least p-value is 1 / (1 + n_training).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            Samples like those of ``fit``.
+
+        Returns
+        -------
+        p_values : float64 array of shape (n_samples,)
+            In (0, 1].
+
+        Raises
+        ------
+        ValueError
+            If X is not what was fitted, or has values that are not finite.
+        """
+        scores = self._checked_scores(X, "p_values")
+        xp = namespace(scores)
+        n_below = xp.searchsorted(xp.sort(self.training_scores_), scores, side="right")
+        return xp.astype(1 + n_below, xp.float64) / (1 + self.training_scores_.shape[0])
+
+    def _checked_scores(self, X, method: str) -> Array:
+        """Scores of input from the user, to the public method of that name."""
+        return self._score_samples(self._check_input(X, method))
+
+    def _check_input(self, X, method: str) -> Array:
+        check_is_fitted(self)
+        X = self._validate_input(X, reset=False)
+        if not is_same_kind(X, self.training_scores_):
+            raise ValueError(
+                f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace "
+                f"and the same device as those passed to fit(): {_describe(self.training_scores_)}"
+                f", not {_describe(X)}. Convert them, or fit again"
+            )
+        return X
+
+    def _score_samples(self, X: Array) -> Array:
         raise NotImplementedError
 
-    def _validate_input(self, X, *, reset: bool) -> np.ndarray:
+    def _validate_input(self, X, *, reset: bool) -> Array:
         """X as a finite float matrix; `reset` records its width and column names."""
         return check_table(self, X, reset=reset)
 
-    def _finish_fit(self, X: np.ndarray, training_scores: np.ndarray) -> None:
-        """Keep the scores of the training samples X, and put `contamination` of them below zero."""
+    def _finish_fit(self, training_scores: Array) -> None:
+        """Keep the scores of the training samples, and put `contamination` of them below zero."""
         rate = self.contamination if isinstance(self.contamination, Real) else AUTO_CONTAMINATION
         self.training_scores_ = training_scores
-        self.offset_ = float(np.percentile(training_scores, 100.0 * float(rate)))
-        self._training_rows = TrainingRows(X)
+        self.offset_ = float(np.percentile(to_numpy(training_scores), 100.0 * float(rate)))
+
+    def __getstate__(self):
+        # arrays in host memory, so that what was fitted on a GPU loads where there is none
+        return {**super().__getstate__(), **numpy_state(self)}
 
 
-def training_scores(detector: Any, X: Any) -> np.ndarray:
-    """``score_samples`` of the samples X that the detector was fitted on."""
-    for name in ("training_scores_", "negative_outlier_factor_"):  # ours, LocalOutlierFactor's
+def _describe(X: Array) -> str:
+    return f"{type(X).__module__.partition('.')[0]} arrays on {device(X)}"
+
+
+def training_scores(detector: Any, X: Array) -> Array:
+    """Scores of the samples X that the detector was fitted on, as if they were new to it.
+
+    Those that our detectors and LocalOutlierFactor keep are leave-one-out. For others, five
+    copies of the detector are fitted, each on four fifths of X, to score the rest.
+    """
+    for name in ("training_scores_", "negative_outlier_factor_"):
         if hasattr(detector, name):
             return getattr(detector, name)
-    return detector.score_samples(X)
+    scores = np.empty(len(X))
+    folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=0)
+    for train, test in folds.split(X):
+        scores[test] = clone(detector).fit(X[train]).score_samples(X[test])
+    return scores

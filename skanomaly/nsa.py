@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_memory
 
+from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit, training_scores
 from .inputs import check_samples
 from .scorers import FeatureEnsemble
@@ -136,18 +137,27 @@ class NSADetector(OutlierDetector):
             _seed(scorer, random_state)
         train = check_memory(self.memory).cache(_fit_encoder)
         self.encoder_ = train(encoder, X)
-        if isinstance(scorer, FeatureEnsemble) and scorer.groups == "auto":
-            scorer.set_params(groups=getattr(self.encoder_, "layer_slices_", "auto"))
-        features = self.encoder_.transform(X)
-        self.scorer_ = scorer.fit(features)
-        self._finish_fit(X, training_scores(self.scorer_, features))
+        self._known = TrainingRows.of(X)
+        self._scores_layers = _scores_layers(self.encoder_, scorer)
+        if self._scores_layers:
+            scorer._fit_groups(self.encoder_.transform_layers(X))
+            self.scorer_, scores = scorer, scorer.training_scores_
+        else:
+            features = self.encoder_.transform(X)
+            self.scorer_ = scorer.fit(features)
+            scores = training_scores(self.scorer_, features)
+        self._finish_fit(scores)
         return self
 
     def _score_samples(self, X):
-        batches = [X[start : start + SCORING_BATCH] for start in range(0, len(X), SCORING_BATCH)]
-        return np.concatenate(
-            [self.scorer_.score_samples(self.encoder_.transform(batch)) for batch in batches]
-        )
+        batches = [X[rows] for rows in gen_batches(len(X), SCORING_BATCH)]
+        scores = np.concatenate([self._score_batch(batch) for batch in batches])
+        return self._known.recall(X, scores, self.training_scores_)
+
+    def _score_batch(self, X):
+        if self._scores_layers:
+            return self.scorer_._score_groups(self.encoder_.transform_layers(X))
+        return self.scorer_.score_samples(self.encoder_.transform(X))
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)
@@ -163,6 +173,15 @@ class NSADetector(OutlierDetector):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _scores_layers(encoder, scorer) -> bool:
+    """Whether the scorer can take the encoder's layers one by one, without joining them."""
+    return (
+        isinstance(scorer, FeatureEnsemble)
+        and scorer.groups == "auto"
+        and hasattr(encoder, "transform_layers")
+    )
 
 
 def _fit_encoder(encoder, X: np.ndarray):

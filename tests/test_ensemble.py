@@ -84,6 +84,7 @@ def test_parameters_of_members():
         ({"groups": {"a": slice(5, 9)}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": [0, 5]}}, ValueError, "positions below 5"),
         ({"groups": {"a": ["x"]}}, ValueError, "positions below 5 or names of columns"),
+        ({"groups": {"a": [0, 1], "b": slice(1, 3)}}, ValueError, "'a' and 'b' share column 1"),
         ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens' or a list of \(name"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),
         ({"scorers": "all"}, ValueError, "'scorers' parameter of FeatureEnsemble"),
@@ -114,8 +115,8 @@ def test_scores_that_do_not_differ_do_not_drown_the_others(rng, shape):
 
 
 def test_constant_score_adds_nothing_for_training_samples():
-    X = np.column_stack([np.ones(10), np.linspace(1, 2, 10)])
-    groups = {"constant": [0], "other": [0, 1]}
+    X = np.column_stack([np.ones(10), np.ones(10), np.linspace(1, 2, 10)])
+    groups = {"constant": [0], "other": [1, 2]}
     ensemble = FeatureEnsemble([("k_cos", MahalanobisCosine(whiten=False))], groups=groups).fit(X)
     assert_allclose(ensemble.ranges_[0], 0)
     assert np.isfinite(ensemble.score_samples(X)).all()

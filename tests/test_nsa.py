@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -74,10 +74,17 @@ def test_any_transformer_and_any_detector(table):
     detector = NSADetector(PCA(2), IsolationForest(), random_state=0).fit(table)
     expected = IsolationForest(random_state=detector.scorer_.random_state)
     expected.fit(detector.encoder_.transform(table))
+    queries = table + 0.01
     assert_allclose(
-        detector.score_samples(table),
-        expected.score_samples(detector.encoder_.transform(table)),
+        detector.score_samples(queries),
+        expected.score_samples(detector.encoder_.transform(queries)),
     )
+    # training samples: by forests that have not seen them
+    held_out = np.empty(len(table))
+    for train, test in KFold(5, shuffle=True, random_state=0).split(table):
+        features = detector.encoder_.transform(table)
+        held_out[test] = expected.fit(features[train]).score_samples(features[test])
+    assert_allclose(detector.training_scores_, held_out)
     NSADetector(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(table).predict(table)
 
 

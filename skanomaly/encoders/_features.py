@@ -90,8 +90,13 @@ class EncoderNetwork(nn.Module):
                 if features.shape[1] > max_width and layer in self.backbone.blocks:
                     self.projections[layer] = SparseProjection(features.shape[1], max_width)
 
-    def feature_maps(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """The named layers' outputs for a batch, each of shape (n, width)."""
+    def feature_maps(
+        self, x: torch.Tensor, layers: Sequence[str], flat: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """The named layers' outputs for a batch, each of shape (n, width).
+
+        As the layers give them, (n, channels, height, width) for blocks, if not `flat`.
+        """
         outputs: dict[str, torch.Tensor] = {}
         hooks = []
         for name in dict.fromkeys(layer.removesuffix(POOLED) for layer in layers):
@@ -107,6 +112,8 @@ class EncoderNetwork(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+        if not flat:
+            return outputs
         return {layer: self._as_vectors(outputs, layer) for layer in layers}
 
     def _module(self, layer: str) -> nn.Module:

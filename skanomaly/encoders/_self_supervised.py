@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
@@ -242,11 +242,31 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         features : array of shape (n_samples, n_features_out)
             float32 for images, float64 for tables.
         """
-        check_is_fitted(self)
-        X = check_samples(self, X, reset=False, image_shape=self.image_shape)
-        if X.ndim == 2:
-            X = self._standardise(X)
-        return np.concatenate(self._extract(X, list(self.layer_slices_)), axis=1)
+        X = self._check_input(X)
+        features = np.empty((len(X), self._n_features_out), dtype=self._feature_dtype)
+        self._extract(X, {name: features[:, s] for name, s in self.layer_slices_.items()})
+        return features
+
+    def transform_layers(self, X):
+        """Features of the chosen layers, each in an array of its own.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        features : dict of str to array of shape (n_samples, width)
+            float32 for images, float64 for tables.
+        """
+        X = self._check_input(X)
+        features = {
+            name: np.empty((len(X), s.stop - s.start), dtype=self._feature_dtype)
+            for name, s in self.layer_slices_.items()
+        }
+        self._extract(X, features)
+        return features
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``<layer>__<number>``.
@@ -312,34 +332,50 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(f"layers={self.layers} is not known; pass some of {known}")
         return list(dict.fromkeys(self.layers))
 
+    def _check_input(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        X = check_samples(self, X, reset=False, image_shape=self.image_shape)
+        return self._standardise(X) if X.ndim == 2 else X
+
+    @property
+    def _n_features_out(self) -> int:
+        return max(columns.stop for columns in self.layer_slices_.values())
+
+    @property
+    def _feature_dtype(self):
+        return np.float32 if len(self.sample_shape_) == 3 else np.float64
+
     def _measure_layers(self, X: np.ndarray, layers: list[str]) -> dict[str, slice]:
-        features = self._extract(X, layers)
-        if not all(np.isfinite(f).all() for f in features):
-            raise FloatingPointError(
-                f"the trained features are not finite: pass a learning_rate below "
-                f"{self.learning_rate:g}"
-            )
-        stops = np.cumsum([f.shape[1] for f in features])
-        starts = np.concatenate([[0], stops[:-1]])
+        widths = []
+        for _, maps in self._feature_maps(X, layers):
+            if not all(torch.isfinite(maps[layer]).all() for layer in layers):
+                raise FloatingPointError(
+                    "the trained features are not finite: pass a learning_rate below "
+                    f"{self.learning_rate:g}"
+                )
+            widths = [maps[layer].shape[1] for layer in layers]
+        stops = np.cumsum(widths).tolist()
         return {
-            name: slice(int(start), int(stop))
-            for name, start, stop in zip(layers, starts, stops, strict=True)
+            name: slice(start, stop)
+            for name, start, stop in zip(layers, [0, *stops[:-1]], stops, strict=True)
         }
 
-    def _extract(self, X: np.ndarray, layers: list[str]) -> list[np.ndarray]:
-        """One array of features per layer."""
+    def _extract(self, X: np.ndarray, features: dict[str, np.ndarray]) -> None:
+        """Write the features of each layer into its array."""
+        for rows, maps in self._feature_maps(X, list(features)):
+            for layer, target in features.items():
+                target[rows] = maps[layer].cpu().numpy()
+
+    def _feature_maps(self, X: np.ndarray, layers: list[str], flat: bool = True):
+        """Slices of X with the layers' outputs for them, batch by batch."""
         device = scoring_device(self.device)
         network = self.network_
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
-        parts = []
         with torch.inference_mode():
-            for start in range(0, len(X), INFERENCE_BATCH):
-                batch = to_device(X[start : start + INFERENCE_BATCH], device)
-                batch = as_float(batch).to(network.center.dtype)
-                maps = network.feature_maps(batch, layers)
-                parts.append([maps[layer].cpu().numpy() for layer in layers])
-        return [np.concatenate(batches) for batches in zip(*parts, strict=True)]
+            for rows in gen_batches(len(X), INFERENCE_BATCH):
+                batch = as_float(to_device(X[rows], device)).to(network.center.dtype)
+                yield rows, network.feature_maps(batch, layers, flat)
 
     def _warn_if_collapsed(self) -> None:
         if self.history_ and self.history_[-1]["embedding_std"] < COLLAPSED:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from .._array_api import Array, floating_types, namespace, to_numpy
+
 CHANNELS = (1, 3)
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
 ACCEPTED = (
@@ -16,8 +18,10 @@ ACCEPTED = (
 )
 
 
-def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> np.ndarray:
+def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Array:
     """X as a finite matrix; width and column names are recorded or compared by scikit-learn.
+
+    The matrix is a numpy array, or with scikit-learn's ``array_api_dispatch`` of X's library.
 
     Parameters
     ----------
@@ -35,11 +39,13 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> np
     ValueError
         As ``check_array``, and naming the first entry that is NaN or infinite.
     """
+    if hasattr(X, "detach"):
+        X = X.detach()
     X = validate_data(
         estimator,
         X,
         reset=reset,
-        dtype=[np.float64, np.float32] if dtype is None else dtype,
+        dtype=floating_types(X) if dtype is None else dtype,
         ensure_all_finite=False,
         ensure_min_samples=1 + reset,
     )
@@ -98,13 +104,14 @@ def check_samples(
     return samples
 
 
-def _first_not_finite(X: np.ndarray) -> tuple[int, ...] | None:
-    if X.dtype.kind != "f":
+def _first_not_finite(X: Array) -> tuple[int, ...] | None:
+    xp = namespace(X)
+    if not xp.isdtype(X.dtype, "real floating"):
         return None
-    finite = np.isfinite(X)
-    if finite.all():
+    finite = xp.isfinite(X)
+    if xp.all(finite):
         return None
-    return tuple(int(i) for i in np.unravel_index(np.argmin(finite), X.shape))
+    return tuple(int(i) for i in np.unravel_index(np.argmin(to_numpy(finite)), X.shape))
 
 
 def _count_dimensions(X: Any) -> int:

@@ -1,6 +1,7 @@
 """Scores of feature vectors. Nothing here needs torch."""
 
-from ._cosine import CenterCosine, MahalanobisCosine
+from ._center_cosine import CenterCosine
 from ._ensemble import FeatureEnsemble
+from ._mahalanobis_cosine import MahalanobisCosine
 
 __all__ = ["CenterCosine", "FeatureEnsemble", "MahalanobisCosine"]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
-from ..base import atomic_fit, training_scores
-from ._cosine import CenterCosine, MahalanobisCosine, Scorer
+from .._array_api import Array, like, namespace, to_numpy
+from .._training_rows import TrainingRows, replace_known
+from ..base import training_scores
+from ._center_cosine import CenterCosine
+from ._groups import resolve_groups
+from ._mahalanobis_cosine import MahalanobisCosine
+from ._scorer import Scorer
 
 DEGENERATE = 1e-8  # range of training scores that do not differ; angles are rounded by less
+ANGULAR = (MahalanobisCosine, CenterCosine)
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
 
 
@@ -31,17 +38,20 @@ class FeatureEnsemble(Scorer, _BaseComposition):
 
     Parameters
     ----------
-    scorers : "ens" or list of (name, detector), default="ens"
+    scorers : "ens" or list of (name, detector) or (name, detector, groups), default="ens"
         The scores of every group. "ens" is the ensemble of appendix C: k-Cos and k-Cos (Mah) for
         convolutional feature maps and any other group, c-Cos and c-Cos (Mah) for groups whose
-        name begins with "head_layer". A list gives the same detectors, anything with
-        ``score_samples``, to every group; their parameters are searched as ``name__parameter``. The
-        training scores of detectors from elsewhere are what they give, which is in general not
-        leave-one-out: thresholds are then not false-positive rates.
+        name begins with "head_layer". In a list, each detector, anything with ``score_samples``,
+        scores every group or those that are named; their parameters are searched as
+        ``name__parameter``. Training samples are scored by detectors from elsewhere, such as
+        KernelDensity, that are fitted on four fifths of them (cross-validation).
     groups : "auto" or dict of str to columns, default="auto"
         Columns are a slice, a list of positions or a list of column names. "auto" reads the groups
         from column names such as ``conv_block_1__17``, where ``conv_block_1`` is the group; without
-        such names all columns are one group.
+        such names all columns are one group. Columns that are in no group are not used.
+    trim : float in [0, 0.5), default=0.0
+        Share of the training samples that is left out of the final fit: the most anomalous ones,
+        found by repeated fits without labels. For training data that is polluted.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05.
@@ -80,132 +90,221 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         "groups": [StrOptions({"auto"}), dict],
     }
 
-    def __init__(self, scorers="ens", *, groups="auto", contamination="auto"):
+    def __init__(self, scorers="ens", *, groups="auto", trim=0.0, contamination="auto"):
         self.scorers = scorers
         self.groups = groups
+        self.trim = trim
         self.contamination = contamination
 
     def get_params(self, deep=True):
         """Parameters of this estimator and, with `deep`, of its named scorers."""
-        return self._get_params("scorers", deep=deep)
+        return self._get_params("_named_scorers", deep=deep)
 
     def set_params(self, **params):
-        """Set parameters of this estimator and, as ``name__parameter``, of its scorers."""
-        return self._set_params("scorers", **params)
+        """Set parameters of this estimator or, as ``name__parameter``, of a named scorer."""
+        return self._set_params("_named_scorers", **params)
 
-    @atomic_fit
-    def fit(self, X, y=None):
-        """Fit every score on its group of columns.
+    def explain(self, X):
+        """What each score adds to a sample's anomaly score, and its nearest training samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Mostly normal samples, at least 2.
-        y : ignored
+            Samples like those of ``fit``.
 
         Returns
         -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or too small, a group is empty or names columns that X lacks, or a
-            score cannot be fitted on its group.
+        explanation : Bunch
+            ``members``, the m labels ``"group/score"``; ``contributions``, a float64 array
+            (n_samples, m), whose rows sum to ``-score_samples(X)``; ``neighbors``, for each
+            member that looks for nearest samples a pair (angles, indices) of arrays
+            (n_samples, n_neighbors), as :meth:`MahalanobisCosine.kneighbors` returns.
         """
+        return self._explain_groups(self._split(self._check_input(X, "explain")))
+
+    def _validate_input(self, X, *, reset):
+        X = super()._validate_input(X, reset=reset)
+        if reset:
+            self._check_scorers()
+            names = getattr(self, "feature_names_in_", None)
+            self.groups_ = resolve_groups(self.groups, names, X.shape[1])
+            self._check_scored_groups()
+        return X
+
+    # Inside, rows are a dict with one array for each group, so that NSADetector can pass the maps
+    # of an encoder as they are.
+
+    def _fit_validated(self, X, known=None):
+        super()._fit_validated(self._split(X), known)
+
+    def _fit_groups(self, features: dict[str, Array]) -> None:
+        """Fit on the feature maps themselves, instead of columns of one array."""
+        self._validate_params()
         self._check_scorers()
-        X = self._validate_input(X, reset=True)
-        self.groups_ = self._resolve_groups()
-        self.members_ = []
-        ranges = []
-        total = np.zeros(len(X))
-        for group, columns in self.groups_.items():
-            features = X[:, columns]
-            for name, scorer in self._scorers_of(group):
-                fitted, anomaly = _fit_member(group, scorer, features)
-                self.members_.append((group, name, fitted))
-                ranges.append((anomaly.min(), anomaly.max()))
-                total += _rescale(anomaly, *ranges[-1])
-        self.ranges_ = np.array(ranges)
-        self._finish_fit(X, -total)
-        return self
+        stops = np.cumsum([block.shape[1] for block in features.values()]).tolist()
+        starts = [0, *stops[:-1]]
+        self.groups_ = {g: slice(*s) for g, *s in zip(features, starts, stops, strict=True)}
+        self.n_features_in_ = stops[-1]
+        self._check_scored_groups()
+        super()._fit_validated(features)
 
     def _score_samples(self, X):
-        total = np.zeros(len(X))
-        for (group, _, scorer), (low, high) in zip(self.members_, self.ranges_, strict=True):
-            anomaly = -scorer.score_samples(X[:, self.groups_[group]])
-            total += _rescale(anomaly, low, high)
-        return -total
+        return self._score_groups(self._split(X))
+
+    def _score_groups(self, features: dict[str, Array]) -> Array:
+        xp = namespace(next(iter(features.values())))
+        return -xp.sum(self._contributions_of(features, self._known), axis=1)
+
+    def _explain_groups(self, features: dict[str, Array]) -> Bunch:
+        return Bunch(
+            members=[f"{group}/{name}" for group, name, _ in self.members_],
+            contributions=self._contributions_of(features, self._known),
+            neighbors={
+                f"{group}/{name}": self._original_positions(scorer, features[group])
+                for group, name, scorer in self.members_
+                if isinstance(scorer, MahalanobisCosine)
+            },
+        )
+
+    def _split(self, X: Array) -> dict[str, Array]:
+        xp = namespace(X)
+        return {
+            group: X[:, columns]
+            if isinstance(columns, slice)
+            else xp.take(X, like(columns, X), axis=1)
+            for group, columns in self.groups_.items()
+        }
+
+    def _fit_rows(self, features, known):
+        members, ranges, contributions = [], [], []
+        for group, rows in features.items():
+            for name, scorer in self._scorers_of(group):
+                fitted, anomaly = _fit_member(group, scorer, rows, known[group])
+                xp = namespace(anomaly)
+                members.append((group, name, fitted))
+                ranges.append([float(xp.min(anomaly)), float(xp.max(anomaly))])
+                contributions.append(_rescale(anomaly, *ranges[-1]))
+        self.members_ = members
+        self.ranges_ = like(np.array(ranges), contributions[0])
+        self._row_contributions = xp.stack(contributions, axis=1)
+        return -xp.sum(self._row_contributions, axis=1)
+
+    def _score_rows(self, features):
+        contributions = self._contributions_of(features, None)
+        return -namespace(contributions).sum(contributions, axis=1)
+
+    def _contributions_of(self, features: dict[str, Array], known: dict | None) -> Array:
+        """Rescaled scores (n, members); rows that are `known` have their training scores."""
+        index = {g: known[g].find(rows) for g, rows in features.items()} if known else {}
+        columns = []
+        for j, (group, _, scorer) in enumerate(self.members_):
+            low, high = (float(self.ranges_[j, i]) for i in (0, 1))
+            scores = _rescale(-_member_scores(scorer, features[group]), low, high)
+            if known:
+                scores = replace_known(index[group], scores, self._row_contributions[:, j])
+            columns.append(scores)
+        return namespace(columns[0]).stack(columns, axis=1)
+
+    def _original_positions(self, scorer, rows: Array) -> tuple[Array, Array]:
+        angles, indices = scorer._kneighbors_rows(rows)
+        if self._kept is not None:
+            kept = like(self._kept, indices)
+            xp = namespace(kept)
+            indices = xp.reshape(xp.take(kept, xp.reshape(indices, (-1,))), indices.shape)
+        return angles, indices
+
+    @staticmethod
+    def _fingerprint(features):
+        return {group: TrainingRows.of(rows) for group, rows in features.items()}
+
+    @staticmethod
+    def _subset(known, index):
+        return {group: rows.subset(index) for group, rows in known.items()}
+
+    @staticmethod
+    def _take_rows(features, index):
+        return {group: Scorer._take_rows(rows, index) for group, rows in features.items()}
+
+    @property
+    def _named_scorers(self):
+        # scikit-learn's composition reads and writes pairs
+        if not isinstance(self.scorers, list):
+            return self.scorers
+        return [entry[:2] if isinstance(entry, tuple) else entry for entry in self.scorers]
+
+    @_named_scorers.setter
+    def _named_scorers(self, pairs):
+        self.scorers = [
+            (*pair, *entry[2:]) for pair, entry in zip(pairs, self.scorers, strict=True)
+        ]
 
     def _check_scorers(self) -> None:
         if isinstance(self.scorers, str):
             return
         if not self.scorers or not all(
-            isinstance(pair, tuple) and len(pair) == 2 for pair in self.scorers
+            isinstance(entry, tuple) and len(entry) in (2, 3) for entry in self.scorers
         ):
             raise ValueError(
-                f"scorers={self.scorers}; pass 'ens' or a list of (name, detector) pairs"
+                f"scorers={self.scorers}; pass 'ens' or a list of (name, detector) or "
+                "(name, detector, groups)"
             )
-        names = [name for name, _ in self.scorers]
-        self._validate_names(names)
-        for name, scorer in self.scorers:
+        self._validate_names([entry[0] for entry in self.scorers])
+        for name, scorer, *_ in self.scorers:
             if not (hasattr(scorer, "fit") and hasattr(scorer, "score_samples")):
                 raise TypeError(
                     f"scorer {name!r} is {type(scorer).__name__}, which lacks fit or "
                     "score_samples; pass an outlier detector or a density"
+                    + (", LocalOutlierFactor with novelty=True" * hasattr(scorer, "novelty"))
                 )
+
+    def _check_scored_groups(self) -> None:
+        named = [] if isinstance(self.scorers, str) else [e for e in self.scorers if len(e) == 3]
+        for name, _, groups in named:
+            unknown = sorted(set(_as_list(groups)) - set(self.groups_))
+            if unknown or not groups:
+                raise ValueError(
+                    f"scorer {name!r} is for groups {groups!r}; pass some of {list(self.groups_)}"
+                )
+        if not any(self._scorers_of(group) for group in self.groups_):
+            raise ValueError("no group has a score")
 
     def _scorers_of(self, group: str) -> list:
-        return _paper_scorers(group) if isinstance(self.scorers, str) else self.scorers
-
-    def _resolve_groups(self) -> dict:
-        names = getattr(self, "feature_names_in_", None)
-        if isinstance(self.groups, Mapping):
-            if not self.groups:
-                raise ValueError("groups is empty; pass 'auto' or a dict of names to columns")
-            return {g: self._resolve_columns(g, c, names) for g, c in self.groups.items()}
-        if names is None or not all("__" in name for name in names):
-            return {"all": slice(None)}
-        prefixes = np.array([name.rpartition("__")[0] for name in names])
-        return {str(g): np.flatnonzero(prefixes == g) for g in dict.fromkeys(prefixes)}
-
-    def _resolve_columns(self, group: str, columns, names: np.ndarray | None):
-        if isinstance(columns, slice):
-            selected = np.arange(self.n_features_in_)[columns]
-        else:
-            selected = np.asarray(columns)
-            if selected.ndim != 1:
-                raise ValueError(
-                    f"group {group!r} is {columns!r}; pass a slice, or a list of positions or names"
-                )
-            if selected.dtype.kind in "UO" and names is not None:
-                missing = sorted(set(columns) - set(names))
-                if missing:
-                    raise ValueError(f"group {group!r} names columns that X lacks: {missing}")
-                positions = {name: i for i, name in enumerate(names)}
-                selected = np.array([positions[name] for name in columns])
-        if selected.size == 0:
-            raise ValueError(f"group {group!r} has no columns")
-        if (
-            selected.dtype.kind not in "iu"
-            or not ((selected >= 0) & (selected < self.n_features_in_)).all()
-        ):
-            raise ValueError(
-                f"group {group!r} is {columns!r}; pass a slice, positions below "
-                f"{self.n_features_in_} or names of columns"
-            )
-        return columns if isinstance(columns, slice) else selected
+        if isinstance(self.scorers, str):
+            return _paper_scorers(group)
+        return [
+            (name, scorer)
+            for name, scorer, *groups in self.scorers
+            if not groups or group in _as_list(groups[0])
+        ]
 
 
-def _fit_member(group: str, scorer, features: np.ndarray) -> tuple:
+def _as_list(groups: str | list[str]) -> list[str]:
+    return [groups] if isinstance(groups, str) else list(groups)
+
+
+def _fit_member(group: str, scorer: Any, rows: Array, known: TrainingRows) -> tuple:
     """A fitted copy of the scorer and the training samples' anomaly scores."""
     try:
-        fitted = clone(scorer).fit(features)
-        return fitted, -training_scores(fitted, features)
+        fitted = clone(scorer)
+        if isinstance(fitted, ANGULAR):  # need not validate and fingerprint the rows again
+            fitted._validate_params()
+            fitted.n_features_in_ = rows.shape[1]
+            fitted._fit_validated(rows, known)
+            return fitted, -fitted.training_scores_
+        in_memory = to_numpy(rows)
+        fitted.fit(in_memory)
+        return fitted, -like(training_scores(fitted, in_memory), rows)
     except ValueError as error:
         raise ValueError(f"{type(scorer).__name__} on group {group!r}: {error}") from error
 
 
-def _rescale(anomaly: np.ndarray, low: float, high: float) -> np.ndarray:
+def _member_scores(scorer: Any, rows: Array) -> Array:
+    """Scores of new rows in float64."""
+    if isinstance(scorer, ANGULAR):
+        return scorer._score_rows(rows)
+    return like(scorer.score_samples(to_numpy(rows)).astype(np.float64), rows)
+
+
+def _rescale(anomaly: Array, low: float, high: float) -> Array:
     # divided by a range that is rounding noise, a score would drown all others
     return (anomaly - low) / (high - low if high - low > DEGENERATE else 1.0)

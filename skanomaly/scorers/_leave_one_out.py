@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from ._neighbors import BLOCK_BYTES, SPARE_CANDIDATES, angle
+from .._array_api import Array, device, namespace, row_slices
+from ._angles import angle, unit_rows
+from ._neighbors import PAIR_BYTES, by_blocks
 
 
 class LeaveOneOutMetric:
-    """The whitened space without one row: what S^(-1/2) becomes when row i is left out of S.
+    """Angles in the whitened space without one row: S^(-1/2) when row i is left out of S.
 
     Without row i the covariance loses a multiple of d_i d_i^T, where d_i is the row's deviation
     from the mean. By Sherman and Morrison's formula this changes inner products of whitened
@@ -21,77 +23,105 @@ class LeaveOneOutMetric:
     Parameters
     ----------
     whitened : float64 array (n, r)
-        All training rows, whitened.
+        Training rows, whitened.
+    mean : float64 array (r,)
+        Whitened mean of all `n_samples` training rows, zero if it was subtracted.
+    n_samples : int
+        Number of training rows, at least n.
     weight : float
         Of the empirical covariance in the shrunk one, 1 - shrinkage.
     center : bool
         Whether the mean was subtracted: without row i it is d_i / (n - 1) lower.
     """
 
-    def __init__(self, whitened: np.ndarray, weight: float, center: bool = False):
-        self.shift = 1 / (len(whitened) - 1) if center else 0.0
-        mean = np.zeros(whitened.shape[1]) if center else whitened.mean(axis=0)
+    def __init__(
+        self, whitened: Array, mean: Array, n_samples: int, weight: float, center: bool = False
+    ):
+        xp = namespace(whitened)
+        self.whitened = whitened
+        self.mean = mean
+        self.shift = 1 / (n_samples - 1) if center else 0.0
+        squared_deviations = by_blocks(lambda w: xp.sum((w - mean) ** 2, axis=1), whitened)
+        self.own = by_blocks(lambda w: xp.sum((w - mean) * w, axis=1), whitened)
         self.along_mean = whitened @ mean
-        self.squared_norms = np.einsum("ij,ij->i", whitened, whitened)
-        self.is_zero = np.all(whitened == 0, axis=1)
-        self.deviations = whitened - mean
-        squared_deviations = np.einsum("ij,ij->i", self.deviations, self.deviations)
-        share = weight / (len(whitened) - 1)
+        self.squared_norms = by_blocks(lambda w: xp.sum(w * w, axis=1), whitened)
+        self.is_zero = self.squared_norms == 0
+        share = weight / (n_samples - 1)
         # a row with a direction of its own has no variance there without it
-        remaining = np.maximum(1 - share * squared_deviations, 1e-9)
+        remaining = xp.clip(1 - share * squared_deviations, min=1e-9)
         self.gain = share / remaining
-        self.stretch_factor = (remaining**-0.5 - 1) / np.maximum(squared_deviations, 1e-300)
+        self.stretch_factor = (remaining**-0.5 - 1) / xp.clip(squared_deviations, min=1e-300)
+        self.squared_deviations = squared_deviations
 
-    def stretch(self, vectors: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-        """Vector i in the space without row `rows[i]`."""
-        deviations = self.deviations[rows]
-        along = np.einsum("ij,ij->i", deviations, vectors) * self.stretch_factor[rows]
+    def stretch(self, vectors: Array, deviations: Array, rows: slice | Array) -> Array:
+        """Vector i in the space without the row at `rows[i]`, whose deviation is given."""
+        xp = namespace(vectors)
+        is_slice = isinstance(rows, slice)
+        factor = self.stretch_factor[rows, ...] if is_slice else xp.take(self.stretch_factor, rows)
+        along = xp.sum(deviations * vectors, axis=1) * factor
         return vectors + along[:, None] * deviations
 
+    # what the search asks of a metric
 
-def leave_one_out_angles(
-    whitened: np.ndarray, n_neighbors: int, metric: LeaveOneOutMetric
-) -> np.ndarray:
-    """Angles (n, k), ascending, of each row to its k nearest others, in the metric without it.
+    def columns(self, chosen: slice, dtype: Any) -> tuple[slice, Array]:
+        xp = namespace(self.whitened)
+        return chosen, xp.astype(self.whitened[chosen, ...], dtype).T
 
-    Parameters
-    ----------
-    whitened : float64 array (n, r)
-        The rows that `metric` was made of.
-    n_neighbors : int
-        k, less than n.
-    metric : LeaveOneOutMetric
-    """
-    n_rows = len(whitened)
-    block = max(1, BLOCK_BYTES // (3 * whitened.itemsize * n_rows))
-    n_candidates = min(n_neighbors + SPARE_CANDIDATES, n_rows - 1)
-    parts = []
-    for start in range(0, n_rows, block):
-        chosen = slice(start, min(start + block, n_rows))
-        similarity = _similarities(whitened, chosen, metric)
-        similarity[np.arange(len(similarity)), np.arange(start, chosen.stop)] = -np.inf
-        candidates = np.argpartition(similarity, -n_candidates, axis=1)[:, -n_candidates:]
-        own = metric.stretch(whitened[chosen], chosen)
-        shift = metric.shift * metric.deviations[chosen]
-        others = (metric.stretch(whitened[rows] + shift, chosen) for rows in candidates.T)
-        angles = np.stack([angle(own, other) for other in others], axis=1)
-        parts.append(np.sort(angles, axis=1)[:, :n_neighbors])
-    return np.concatenate(parts)
+    def cosines(self, rows: slice, columns: tuple[slice, Array]) -> Array:
+        xp = namespace(self.whitened)
+        chosen, vectors = columns
+        dtype = vectors.dtype
 
+        def as_column(values: Array) -> Array:
+            return xp.astype(values[rows, ...], dtype)[:, None]
 
-def _similarities(whitened: np.ndarray, chosen: slice, metric: LeaveOneOutMetric) -> np.ndarray:
-    """Cosines of the chosen rows with all rows, up to a factor for each chosen row."""
-    deviations, gain = metric.deviations[chosen], metric.gain[chosen, None]
-    own = np.einsum("ij,ij->i", deviations, whitened[chosen])[:, None]
-    product = whitened[chosen] @ whitened.T
-    along = product - metric.along_mean  # deviations' products with all rows
-    squared_norms = metric.squared_norms + 2 * metric.shift * along
-    shift = metric.shift * np.einsum("ij,ij->i", deviations, deviations)[:, None]
-    along += shift
-    squared_norms += metric.shift * shift + gain * along**2
-    product += metric.shift * own + gain * own * along
-    product /= np.sqrt(np.maximum(squared_norms, 1e-300))
-    product[np.ix_(metric.is_zero[chosen], metric.is_zero)] = (
-        np.inf
-    )  # zero vectors are at 0 from one another
-    return product
+        def as_row(values: Array) -> Array:
+            return xp.astype(values[chosen, ...], dtype)[None, :]
+
+        own, gain, shift = as_column(self.own), as_column(self.gain), self.shift
+        product = xp.astype(self.whitened[rows, ...], dtype) @ vectors
+        along = product - as_row(self.along_mean)  # deviations' products with the columns
+        squared_norms = as_row(self.squared_norms) + 2 * shift * along
+        deviations = shift * as_column(self.squared_deviations)
+        along += deviations
+        squared_norms += shift * deviations + gain * along**2
+        product += shift * own + gain * own * along
+        own_norms = as_column(self.squared_norms) + gain * own**2
+        tiny = xp.finfo(dtype).smallest_normal
+        product /= xp.sqrt(xp.clip(squared_norms, min=tiny))
+        product /= xp.sqrt(xp.clip(own_norms, min=tiny))
+        # zero vectors are at 0 from one another
+        both_zero = self.is_zero[rows, ...][:, None] & self.is_zero[chosen, ...][None, :]
+        product = xp.where(both_zero, xp.ones_like(product), product)
+        return self._without_self(product, rows, chosen)
+
+    def tolerance(self, rows: slice, dtype: Any) -> Array:
+        xp = namespace(self.whitened)
+        amplification = 1 + xp.sqrt(self.gain[rows, ...] * self.squared_norms[rows, ...])
+        rounding = 4 * xp.finfo(dtype).eps * (4 + self.whitened.shape[1] ** 0.5)
+        return rounding * amplification
+
+    def angles(self, rows: Array, columns: Array) -> Array:
+        """Angles of pairs of a row and another one, in float64."""
+        xp = namespace(self.whitened)
+        parts = []
+        for pairs in row_slices(rows.shape[0], 8 * self.whitened.shape[1], PAIR_BYTES):
+            left_out = rows[pairs, ...]
+            own = xp.take(self.whitened, left_out, axis=0)
+            other = xp.take(self.whitened, columns[pairs, ...], axis=0)
+            deviations = own - self.mean
+            own = self.stretch(own, deviations, left_out)
+            other = self.stretch(other + self.shift * deviations, deviations, left_out)
+            parts.append(angle(unit_rows(own), unit_rows(other)))
+        return xp.concat(parts)
+
+    @staticmethod
+    def _without_self(cosines: Array, rows: slice, columns: slice) -> Array:
+        if rows.stop <= columns.start or columns.stop <= rows.start:
+            return cosines
+        xp = namespace(cosines)
+        row, column = (
+            xp.arange(chosen.start, chosen.stop, device=device(cosines))
+            for chosen in (rows, columns)
+        )
+        return xp.where(row[:, None] == column[None, :], -xp.inf, cosines)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+from typing import Any
+
 import numpy as np
-from scipy import linalg
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from .._array_api import (
+    Array,
+    as_float64,
+    like,
+    namespace,
+    numpy_state,
+    row_slices,
+    to_numpy,
+    vector_norm,
+)
+from ._angles import MAX_EXPONENT, row_exponents
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)
 RANK_TOLERANCE = 1e-12
-MAX_EXPONENT = 300  # of 2; squares of larger numbers could overflow
+BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
+MAX_ROW_EXPONENT = 300  # of 2; squares of larger numbers could overflow
 
 
 def _ledoit_wolf(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) -> float:
@@ -30,6 +46,14 @@ def _oas(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) ->
 
 
 SHRINKAGES = {"ledoit_wolf": _ledoit_wolf, "oas": _oas}
+WHITENING_CONSTRAINTS: dict = {
+    "shrinkage": [StrOptions(set(SHRINKAGES)), Interval(Real, 0, 1, closed="both"), None],
+    "n_components": [
+        Interval(Integral, 1, None, closed="left"),
+        Interval(RealNotInt, 0, 1, closed="neither"),
+        None,
+    ],
+}
 
 
 class Whitening:
@@ -48,78 +72,141 @@ class Whitening:
         (pseudo-inverse).
     center : bool
         Subtract the mean first.
+    n_components : int, float in (0, 1) or None
+        Eigenvectors that are kept, or the share of the variance that they hold; what rows have in
+        other directions is then ignored. None keeps all.
     """
 
-    def __init__(self, shrinkage: str | float | None = "ledoit_wolf", center: bool = False):
+    def __init__(
+        self,
+        shrinkage: str | float | None = "ledoit_wolf",
+        center: bool = False,
+        n_components: int | float | None = None,
+    ):
         self.shrinkage = shrinkage
         self.center = center
+        self.n_components = n_components
 
-    def fit(self, X: np.ndarray) -> Whitening:
+    def fit(self, X: Array) -> Whitening:
         """Estimate mean and covariance of X (n, d), computed in float64."""
         n_features = X.shape[1]
-        self.exponent_ = np.frexp(np.abs(X).max())[1]
-        X = self._rescale(X)
-        self.mean_ = X.mean(axis=0)
-        centered = X - self.mean_
-        squared_norms = np.einsum("ij,ij->i", centered, centered)
-        eigenvalues, basis = _principal_axes(centered)
+        xp = namespace(X)
+        self.exponent_ = float(xp.max(row_exponents(X)))
+        self.mean_ = self._mean(X)
+        eigenvalues, basis, squared_norms = self._principal_axes(X)
         if isinstance(self.shrinkage, str):
             shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, squared_norms, n_features)
         else:
             shrinkage = float(self.shrinkage or 0.0)
         self.shrinkage_ = shrinkage
         floor = shrinkage * eigenvalues.sum() / n_features
-        self.scale_outside_ = floor**-0.5 if floor > 0 else 0.0
         scale = ((1 - shrinkage) * eigenvalues + floor) ** -0.5
-        if not self.center:
-            basis, scale = self._add_mean_direction(basis, scale)
-        self.basis_ = basis
-        self.scale_ = scale
+        kept = _count_components(self.n_components, eigenvalues)
+        self.basis_, scale = basis[:, -kept:] if kept else basis, scale[-kept:]
+        # without n_components, of what is outside the span only the norm is kept
+        keeps_outside = floor > 0 and self.n_components is None
+        self.scale_outside_ = float(floor**-0.5) if keeps_outside else 0.0
+        if keeps_outside and not self.center:
+            self.basis_, scale = self._add_mean_direction(self.basis_, scale)
+        self.scale_ = like(scale, basis)
         return self
 
-    def _rescale(self, X: np.ndarray) -> np.ndarray:
+    __getstate__ = numpy_state
+
+    def _blocks(self, X: Array):
+        """Rescaled float64 copies of consecutive rows."""
+        for rows in row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES):
+            yield self._rescale(X[rows, ...])
+
+    def _rescale(self, X: Array) -> Array:
         """A float64 copy of X times the power of two that brings the fitted rows below 1.
 
         Rows that would still be extreme are scaled down further: only their direction matters.
         """
-        exponents = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
-        return np.ldexp(X.astype(np.float64), np.minimum(-self.exponent_, MAX_EXPONENT - exponents))
+        xp = namespace(X)
+        exponents = xp.clip(MAX_ROW_EXPONENT - row_exponents(X), max=-self.exponent_)
+        exponents = xp.clip(exponents, min=-MAX_EXPONENT, max=MAX_EXPONENT)
+        return as_float64(X) * xp.pow(xp.full_like(exponents, 2.0), exponents)
 
-    def _add_mean_direction(
-        self, basis: np.ndarray, scale: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _mean(self, X: Array) -> Array:
+        xp = namespace(X)
+        return sum(xp.sum(block, axis=0) for block in self._blocks(X)) / X.shape[0]
+
+    def _principal_axes(self, X: Array) -> tuple[np.ndarray, Array, np.ndarray]:
+        """Eigenvalues (r,) and -vectors (d, r) of the covariance, ascending; squared norms (n,)."""
+        xp = namespace(X)
+        n_samples, n_features = X.shape
+        on_gram_side = n_samples < n_features
+        if on_gram_side:
+            centered = self._rescale(X)
+            centered -= self.mean_
+            product = centered @ centered.T
+            squared_norms = xp.sum(centered * centered, axis=1)
+        else:
+            product, norms = 0.0, []
+            for block in self._blocks(X):
+                block -= self.mean_
+                product = product + block.T @ block
+                norms.append(xp.sum(block * block, axis=1))
+            squared_norms = xp.concat(norms)
+        values, vectors = xp.linalg.eigh(product / n_samples)
+        values = to_numpy(values)
+        (kept,) = np.nonzero(values > RANK_TOLERANCE * max(values[-1], 0.0))
+        values, vectors = values[kept], vectors[:, vectors.shape[1] - len(kept) :]
+        if on_gram_side:
+            vectors = centered.T @ (vectors / like((values * n_samples) ** 0.5, vectors))
+        return values, vectors, to_numpy(squared_norms)
+
+    def _add_mean_direction(self, basis: Array, scale: np.ndarray) -> tuple[Array, np.ndarray]:
         """Uncentred rows leave the span of the centred ones along the mean only."""
+        xp = namespace(basis)
         outside = self.mean_ - basis @ (basis.T @ self.mean_)
-        norm = linalg.norm(outside)
-        if norm <= RANK_TOLERANCE * linalg.norm(self.mean_) or self.scale_outside_ == 0.0:
+        norm = float(vector_norm(outside)[0])
+        if norm <= RANK_TOLERANCE * float(vector_norm(self.mean_)[0]):
             return basis, scale
-        return np.column_stack([basis, outside / norm]), np.append(scale, self.scale_outside_)
+        basis = xp.concat([basis, (outside / norm)[:, None]], axis=1)
+        return basis, np.append(scale, self.scale_outside_)
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: Array) -> Array:
         """Whitened coordinates, float64 of shape (n, rank + 1); the last one is never negative."""
+        xp = namespace(X)
         X = self._rescale(X)
         if self.center:
             X -= self.mean_
         inside = X @ self.basis_
-        whitened = np.empty((len(X), inside.shape[1] + 1))
-        np.multiply(inside, self.scale_, out=whitened[:, :-1])
         if self.scale_outside_ == 0.0 or self.basis_.shape[1] == X.shape[1]:
-            whitened[:, -1] = 0.0
+            outside = xp.zeros_like(X[:, :1])
         else:
             # explicit residual: |x|^2 - |inside|^2 would lose half of the digits
-            residual = X - inside @ self.basis_.T
-            whitened[:, -1] = linalg.norm(residual, axis=1) * self.scale_outside_
-        return whitened
+            X -= inside @ self.basis_.T
+            outside = vector_norm(X) * self.scale_outside_
+        return xp.concat([inside * self.scale_, outside], axis=1)
 
 
-def _principal_axes(centered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (r,) and eigenvectors (d, r) of the covariance of centred rows."""
-    n_samples, n_features = centered.shape
-    on_gram_side = n_samples < n_features
-    product = centered @ centered.T if on_gram_side else centered.T @ centered
-    eigenvalues, vectors = linalg.eigh(product / n_samples, overwrite_a=True, driver="evd")
-    kept = eigenvalues > RANK_TOLERANCE * max(eigenvalues[-1], 0.0)
-    eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
-    if on_gram_side:
-        vectors = centered.T @ (vectors / np.sqrt(eigenvalues * n_samples))
-    return eigenvalues, vectors
+def fit_whitening(estimator: Any, X: Array, center: bool | None = None) -> Whitening:
+    """Whitening of the training rows X with the estimator's parameters."""
+    center = estimator.center if center is None else center
+    n_components = estimator.n_components
+    if isinstance(n_components, Integral) and n_components > min(X.shape):
+        raise ValueError(
+            f"n_components={n_components} is more than {X.shape[0]} samples of {X.shape[1]} "
+            f"features have; pass at most {min(X.shape)}"
+        )
+    whitening = Whitening(estimator.shrinkage, center, n_components).fit(X)
+    if whitening.scale_.shape[0] == 0:
+        raise ValueError(
+            f"all {X.shape[0]} samples are equal, there is no variance to whiten; "
+            "pass whiten=False or samples that differ"
+        )
+    return whitening
+
+
+def _count_components(n_components: int | float | None, eigenvalues: np.ndarray) -> int:
+    """How many of the ascending eigenvalues are kept."""
+    rank = len(eigenvalues)
+    if n_components is None:
+        return rank
+    if isinstance(n_components, Integral):
+        return min(int(n_components), rank)
+    share = np.cumsum(eigenvalues[::-1]) / eigenvalues.sum()
+    return min(int(np.searchsorted(share, n_components)) + 1, rank)

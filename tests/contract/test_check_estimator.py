@@ -1,6 +1,7 @@
 """scikit-learn's own checks, with no expected failures."""
 
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
@@ -10,6 +11,12 @@ from sklearn.utils.estimator_checks import (
 
 from skanomaly import NSADetector, SelfSupervisedEncoder
 from tests.registry import identify, make_estimators
+
+
+@pytest.fixture(autouse=True)
+def no_cuda_without_a_device(monkeypatch):
+    """scikit-learn runs its CUDA checks wherever torch was built for CUDA."""
+    monkeypatch.setattr("torch.backends.cuda.is_built", torch.cuda.is_available)
 
 
 # with the defaults too, which the registry trains for fewer epochs

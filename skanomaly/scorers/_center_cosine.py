@@ -1,0 +1,111 @@
+"""Angle to the centre of the training samples: c-Cos and c-Cos (Mah)."""
+
+from __future__ import annotations
+
+from .._array_api import Array, as_float64, namespace
+from .._training_rows import TrainingRows
+from ._angles import angle, unit_rows
+from ._leave_one_out import LeaveOneOutMetric
+from ._neighbors import by_blocks
+from ._scorer import Scorer
+from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
+
+
+class CenterCosine(Scorer):
+    r"""Angle to the mean of the training samples, after whitening (NSA section 2.5).
+
+    ``whiten=True`` is the paper's *c-Cos (Mah)*, ``whiten=False`` its *c-Cos*. As printed, with
+    the mean subtracted, the whitened mean is the zero vector and has no direction; here both
+    sample and mean are whitened without centring, S^(-1/2) y and S^(-1/2) mu. ``score_samples``
+    is the negative angle, in [-pi, 0] radians. The score is cheap and robust to polluted
+    training data, but not for standardised columns: their mean is zero but for rounding, and its
+    direction noise. A sample that is identical to a training sample is scored as that one: by the
+    mean of the others, in the space whitened without it.
+
+    Parameters
+    ----------
+    whiten : bool, default=True
+        Whiten with the shrunk covariance of the training samples.
+    shrinkage : {"ledoit_wolf", "oas"}, float in [0, 1] or None, default="ledoit_wolf"
+        Weight of the identity in the covariance. None and 0 are the pseudo-inverse.
+    n_components : int, float in (0, 1) or None, default=None
+        Whiten only the leading eigenvectors of the covariance, this many or as many as hold this
+        share of the variance, and ignore the other directions. None keeps all.
+    trim : float in [0, 0.5), default=0.0
+        Share of the training samples that is left out of the final fit: the most anomalous ones,
+        found by repeated fits without labels. For training data that is polluted.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training samples beyond the threshold: on clean training data the
+        false-positive rate. "auto" is 0.05.
+
+    Attributes
+    ----------
+    training_scores_ : float64 array of shape (n_samples,)
+        ``score_samples`` of the training samples.
+    offset_ : float
+        Threshold of ``predict`` on ``score_samples``.
+    whitening_ : Whitening or None
+        The fitted map, None without whitening.
+    mean_ : float64 array of shape (n_features,)
+        Training mean.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of str
+        Column names, if the training samples had any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skanomaly import CenterCosine
+    >>> X = np.random.default_rng(0).normal(size=(200, 3)) + [8, 4, 2]
+    >>> detector = CenterCosine(contamination=0.01).fit(X)
+    >>> detector.predict([[8, 4, 2], [2, 4, 8]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **Scorer._parameter_constraints,
+        **WHITENING_CONSTRAINTS,
+        "whiten": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        whiten=True,
+        shrinkage="ledoit_wolf",
+        n_components=None,
+        trim=0.0,
+        contamination="auto",
+    ):
+        self.whiten = whiten
+        self.shrinkage = shrinkage
+        self.n_components = n_components
+        self.trim = trim
+        self.contamination = contamination
+
+    def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
+        xp = namespace(X)
+        self.mean_ = xp.mean(as_float64(X), axis=0)
+        self.whitening_ = fit_whitening(self, X, center=False) if self.whiten else None
+        center = self._whitened(self.mean_[None, :])
+        if not xp.any(center != 0):
+            raise ValueError(
+                "the training mean is the zero vector, which has no direction; "
+                "pass samples that are not centred, or use MahalanobisCosine(center=True)"
+            )
+        self._center = unit_rows(center)
+        rows = by_blocks(self._whitened, X)
+        # the mean without row i, seen in the space whitened without row i
+        others = center - (rows - center) / (X.shape[0] - 1)
+        if self.whitening_ is not None:
+            weight = 1 - self.whitening_.shrinkage_
+            metric = LeaveOneOutMetric(rows, center[0, :], X.shape[0], weight)
+            rows, others = (metric.stretch(v, rows - center, slice(None)) for v in (rows, others))
+        return -angle(unit_rows(rows), unit_rows(others))
+
+    def _score_rows(self, X: Array) -> Array:
+        return by_blocks(lambda rows: -angle(unit_rows(self._whitened(rows)), self._center), X)
+
+    def _whitened(self, X: Array) -> Array:
+        return as_float64(X) if self.whitening_ is None else self.whitening_.transform(X)
