@@ -62,7 +62,8 @@ def replace_known(index: np.ndarray, scores: Array, training_scores: Array) -> A
         return scores
     xp = namespace(scores)
     index = like(index, scores)
-    return xp.where(index >= 0, xp.take(training_scores, xp.clip(index, min=0)), scores)
+    known = xp.reshape(index >= 0, (-1,) + (1,) * (scores.ndim - 1))
+    return xp.where(known, xp.take(training_scores, xp.clip(index, min=0), axis=0), scores)
 
 
 def fingerprint(X: Array) -> np.ndarray:

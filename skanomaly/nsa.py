@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_memory
 
 from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit, training_scores
 from .inputs import check_samples
-from .scorers import FeatureEnsemble
+from .scorers import FeatureEnsemble, MahalanobisCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
 
@@ -109,6 +109,40 @@ class NSADetector(OutlierDetector):
         self.random_state = random_state
         self.verbose = verbose
 
+    def explain(self, X, *, layer="auto"):
+        """Why samples have the scores that they have.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+        layer : str, default="auto"
+            Block of the encoder, such as "conv_block_2", whose positions the heatmaps compare.
+            "auto" is the first one, which has the finest grid.
+
+        Returns
+        -------
+        explanation : Bunch
+            ``members``, the m labels ``"layer/score"``; ``contributions``, a float64 array
+            (n_samples, m), whose rows sum to ``-score_samples(X)``; ``neighbors``, for each
+            member that looks for nearest samples a pair (angles, indices) of arrays
+            (n_samples, n_neighbors): angles in radians, indices into the X of ``fit``; and for
+            images ``heatmaps``, a float64 array (n_samples, height, width): the angle in radians
+            of the features at each position to the nearest ones in normal images (at most 200
+            training images), interpolated to the images' resolution. None without a
+            convolutional encoder.
+
+        Raises
+        ------
+        ValueError
+            If X is not what was fitted, or the encoder has no such layer.
+        """
+        X = self._check_input(X, "explain")
+        known = self._known.find(X)
+        explanation = self._explain_scores(X, known)
+        explanation.heatmaps = None if self._reference is None else self._heatmaps(X, known, layer)
+        return explanation
+
     @atomic_fit
     def fit(self, X, y=None):
         """Train the encoder and fit the scorer.
@@ -146,6 +180,7 @@ class NSADetector(OutlierDetector):
             features = self.encoder_.transform(X)
             self.scorer_ = scorer.fit(features)
             scores = training_scores(self.scorer_, features)
+        self._reference = self._choose_reference(X)
         self._finish_fit(scores)
         return self
 
@@ -158,6 +193,35 @@ class NSADetector(OutlierDetector):
         if self._scores_layers:
             return self.scorer_._score_groups(self.encoder_.transform_layers(X))
         return self.scorer_.score_samples(self.encoder_.transform(X))
+
+    def _explain_scores(self, X, known) -> Bunch:
+        if self._scores_layers:
+            return self.scorer_._explain_groups(self.encoder_.transform_layers(X), known)
+        features = self.encoder_.transform(X)
+        scores = self._known.recall(X, self.scorer_.score_samples(features), self.training_scores_)
+        name = type(self.scorer_).__name__
+        has_neighbors = isinstance(self.scorer_, MahalanobisCosine)
+        neighbors = {name: self.scorer_._kneighbors_rows(features, known)} if has_neighbors else {}
+        return Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
+
+    def _choose_reference(self, X) -> Any:
+        """Some training images, to compare with in heatmaps, and which these are."""
+        if X.ndim == 2 or not hasattr(self.encoder_, "transform_map"):
+            return None
+        from ._heatmaps import choose_reference
+
+        index = choose_reference(X)
+        return index, X[index]
+
+    def _heatmaps(self, X, known, layer: str) -> np.ndarray:
+        from ._heatmaps import angle_heatmaps
+
+        index, reference = self._reference
+        own = np.where(np.isin(known, index), np.searchsorted(index, known), -1)
+        maps, reference_maps = (
+            self.encoder_.transform_map(images, layer) for images in (X, reference)
+        )
+        return angle_heatmaps(maps, reference_maps, own, X.shape[2:])
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)

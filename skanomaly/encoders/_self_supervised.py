@@ -268,6 +268,33 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         self._extract(X, features)
         return features
 
+    def transform_map(self, X, layer="auto"):
+        """Outputs of a convolutional block at each of its positions.
+
+        Parameters
+        ----------
+        X : images
+            Samples of the shape that was fitted.
+        layer : str, default="auto"
+            Name of the block, such as "conv_block_2". "auto" is the first one.
+
+        Returns
+        -------
+        maps : float32 array of shape (n_samples, channels, height, width)
+
+        Raises
+        ------
+        ValueError
+            If the network has no such block.
+        """
+        X = self._check_input(X)
+        known = [name for name in self.network_.backbone.blocks if name.startswith("conv")]
+        layer = known[0] if layer == "auto" and known else layer
+        if layer not in known:
+            raise ValueError(f"layer={layer!r} is not a convolutional block; pass one of {known}")
+        batches = self._feature_maps(X, [layer], flat=False)
+        return np.concatenate([maps[layer].cpu().numpy() for _, maps in batches])
+
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``<layer>__<number>``.
 

@@ -155,16 +155,27 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         xp = namespace(next(iter(features.values())))
         return -xp.sum(self._contributions_of(features, self._known), axis=1)
 
-    def _explain_groups(self, features: dict[str, Array]) -> Bunch:
+    def _explain_groups(self, features: dict[str, Array], own: np.ndarray | None = None) -> Bunch:
+        """As `explain`; `own` tells which training sample each row is known to be, or -1."""
+        contributions = self._contributions_of(features, self._known)
+        if own is not None:
+            own = self._positions_of_kept(own)
+            contributions = replace_known(own, contributions, self._row_contributions)
         return Bunch(
             members=[f"{group}/{name}" for group, name, _ in self.members_],
-            contributions=self._contributions_of(features, self._known),
+            contributions=contributions,
             neighbors={
-                f"{group}/{name}": self._original_positions(scorer, features[group])
+                f"{group}/{name}": self._neighbors_of(scorer, features[group], own)
                 for group, name, scorer in self.members_
                 if isinstance(scorer, MahalanobisCosine)
             },
         )
+
+    def _positions_of_kept(self, index: np.ndarray) -> np.ndarray:
+        """Positions among the rows that were not trimmed, or -1."""
+        if self._kept is None:
+            return index
+        return np.where(np.isin(index, self._kept), np.searchsorted(self._kept, index), -1)
 
     def _split(self, X: Array) -> dict[str, Array]:
         xp = namespace(X)
@@ -205,8 +216,8 @@ class FeatureEnsemble(Scorer, _BaseComposition):
             columns.append(scores)
         return namespace(columns[0]).stack(columns, axis=1)
 
-    def _original_positions(self, scorer, rows: Array) -> tuple[Array, Array]:
-        angles, indices = scorer._kneighbors_rows(rows)
+    def _neighbors_of(self, scorer, rows: Array, own: np.ndarray | None) -> tuple[Array, Array]:
+        angles, indices = scorer._kneighbors_rows(rows, own)
         if self._kept is not None:
             kept = like(self._kept, indices)
             xp = namespace(kept)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._array_api import Array, as_float64, like, namespace
+from .._array_api import Array, as_float64, device, like, namespace
 from .._training_rows import TrainingRows
 from ._leave_one_out import LeaveOneOutMetric
 from ._neighbors import AngularNeighbors, Centering
@@ -132,17 +133,24 @@ class MahalanobisCosine(Scorer):
         """
         return self._kneighbors_rows(self._check_input(X, "kneighbors"))
 
-    def _kneighbors_rows(self, X: Array) -> tuple[Array, Array]:
+    def _kneighbors_rows(self, X: Array, own: np.ndarray | None = None) -> tuple[Array, Array]:
+        """As `kneighbors`; `own` tells which training sample each query is known to be, or -1."""
         xp = namespace(X)
-        angles, indices = self._neighbors.nearest(X, self.n_neighbors + 1)
-        coincides = angles[:, :1] < COINCIDENCE
-        angles, indices = (
-            xp.where(coincides, values[:, 1:], values[:, :-1]) for values in (angles, indices)
-        )
+        k = self.n_neighbors
+        angles, indices = self._neighbors.nearest(X, k + 1)
         for positions in (self._stored, self._kept):
             if positions is not None:
                 flat = xp.take(like(positions, X), xp.reshape(indices, (-1,)))
                 indices = xp.reshape(flat, indices.shape)
+        # one of the k + 1 is too many: the query itself, or else the furthest
+        column = xp.arange(k + 1, device=device(X))[None, :]
+        dropped = xp.where(angles[:, :1] < COINCIDENCE, column == 0, column == k)
+        if own is not None:
+            is_own = indices == like(own, X)[:, None]
+            dropped = xp.where(xp.any(is_own, axis=1, keepdims=True), is_own, dropped)
+        (kept,) = xp.nonzero(xp.reshape(~dropped, (-1,)))
+        flat_values = (xp.take(xp.reshape(values, (-1,)), kept) for values in (angles, indices))
+        angles, indices = (xp.reshape(values, (-1, k)) for values in flat_values)
         return angles, indices
 
     def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
