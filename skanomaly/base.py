@@ -181,7 +181,19 @@ def training_scores(detector: Any, X: Array) -> Array:
         if hasattr(detector, name):
             return getattr(detector, name)
     scores = np.empty(len(X))
+    in_sample = detector.score_samples(X)
     folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=0)
     for train, test in folds.split(X):
-        scores[test] = clone(detector).fit(X[train]).score_samples(X[test])
+        copy = clone(detector).fit(X[train], None)
+        # some scores, such as OneClassSVM's, grow with the number of samples
+        scores[test] = _match(
+            copy.score_samples(X[test]), copy.score_samples(X[train]), in_sample[train]
+        )
     return scores
+
+
+def _match(scores: np.ndarray, measured: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Scores times and plus what gives `measured` the mean and deviation of `wanted`."""
+    deviation = measured.std()
+    scale = wanted.std() / deviation if deviation > 0 else 1.0
+    return (scores - measured.mean()) * scale + wanted.mean()

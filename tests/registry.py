@@ -15,6 +15,8 @@ def make_estimators():
         MahalanobisCosine(),
         MahalanobisCosine(3, whiten=False),
         MahalanobisCosine(center=True, shrinkage=None),
+        MahalanobisCosine(n_components=2, trim=0.1),
+        MahalanobisCosine(index="faiss"),
         CenterCosine(),
         CenterCosine(whiten=False),
         FeatureEnsemble(),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from skanomaly import CenterCosine, MahalanobisCosine
 from tests.test_neighbors import exhaustive
@@ -191,3 +192,73 @@ def test_scores_are_angles_for_any_finite_input(n, d, whiten, center, shrinkage,
     scores = detector.score_samples(np.concatenate([X, rng.normal(size=(3, d))]))
     assert ((scores >= -np.pi) & (scores <= 0)).all()
     assert_allclose(scores[:n], detector.training_scores_, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("whiten", [True, False])
+def test_kneighbors(rng, table, k, whiten):
+    queries = rng.normal(size=(10, 5)) + 2
+    detector = MahalanobisCosine(k, whiten=whiten, shrinkage=0.2).fit(table)
+    root = inverse_root(table, 0.2) if whiten else np.eye(5)
+    expected = exhaustive(queries @ root, table @ root)
+    angles, indices = detector.kneighbors(queries)
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :k], atol=1e-10)
+    assert_array_equal(indices, np.argsort(expected, axis=1)[:, :k])
+    # training samples are not their own neighbours
+    expected = exhaustive(table @ root, table @ root)
+    np.fill_diagonal(expected, np.inf)
+    angles, indices = detector.kneighbors(table)
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :k], atol=1e-10)
+    assert_array_equal(indices, np.argsort(expected, axis=1)[:, :k])
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("k", [1, 3])
+def test_many_copies_of_few_rows(rng, whiten, k):
+    """Copies are each other's neighbours; most of them need not be stored."""
+    rows = rng.normal(size=(8, 3)) + 2
+    X = rows[rng.integers(7, size=3000)]
+    X[5] = rows[7]
+    detector = MahalanobisCosine(k, whiten=whiten).fit(X)
+    assert len(detector._stored_scores) == 7 * (k + 1) + 1
+    assert_allclose(np.delete(detector.training_scores_, 5), 0, atol=1e-7)
+    assert detector.training_scores_[5] < -1e-3
+    assert_array_equal(detector.score_samples(X), detector.training_scores_)
+    queries = rng.normal(size=(4, 3)) + 2
+    transform = detector.whitening_.transform if whiten else np.asarray
+    expected = np.sort(exhaustive(transform(queries), transform(X)), axis=1)[:, :k]
+    assert_allclose(detector.score_samples(queries), -expected.mean(axis=1), atol=1e-12)
+    nearest = X[detector.kneighbors(queries)[1][:, 0]]
+    assert_allclose(
+        np.diag(exhaustive(transform(queries), transform(nearest))), expected[:, 0], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("detector", [MahalanobisCosine(), CenterCosine()])
+def test_too_many_components(table, detector):
+    with pytest.raises(ValueError, match="n_components=6 is more than 60 samples of 5 features"):
+        clone(detector).set_params(n_components=6).fit(table)
+
+
+@pytest.mark.parametrize("detector", [MahalanobisCosine(), CenterCosine()])
+def test_components_are_scored_alone(rng, detector):
+    """What lies outside of the leading components changes nothing."""
+    X = np.column_stack([rng.normal(size=(80, 2)) * 5 + 9, rng.normal(size=(80, 3)) * 1e-9])
+    detector = clone(detector).set_params(n_components=2, shrinkage=0.1).fit(X)
+    queries = rng.normal(size=(9, 5)) * [5, 5, 0, 0, 0] + [9, 9, 0, 0, 0]
+    moved = queries + [0, 0, 3, 2, 1]
+    assert_allclose(detector.score_samples(moved), detector.score_samples(queries), atol=1e-7)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(5, 20), st.integers(2, 5), st.booleans())
+def test_rotation_scale_and_order_do_not_matter(seed, n, d, whiten):
+    rng = np.random.default_rng(seed)
+    X, queries = rng.normal(size=(n, d)) + 1, rng.normal(size=(4, d)) + 1
+    rotation, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    order = rng.permutation(n)
+    for detector in (MahalanobisCosine(whiten=whiten), CenterCosine(whiten=whiten)):
+        scores = detector.fit(X).score_samples(queries)
+        training_scores = detector.training_scores_
+        moved = detector.fit(3 * (X @ rotation)[order]).score_samples(3 * queries @ rotation)
+        assert_allclose(moved, scores, atol=1e-7)
+        assert_allclose(detector.training_scores_, training_scores[order], atol=1e-7)

@@ -3,9 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import KernelDensity
+from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity, LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import OneClassSVM
 
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine
 
@@ -69,6 +75,82 @@ def test_parameters_of_members():
     assert "scorers" in FeatureEnsemble().get_params()
 
 
+def test_scores_for_named_groups(table):
+    """Any mixture: one score for all groups, others for some."""
+    scorers = [
+        ("k_cos", MahalanobisCosine(whiten=False)),
+        ("density", GaussianMixture(random_state=0), "head_layer_1"),
+        ("c_cos", CenterCosine(), ["conv_block_1", "head_layer_1"]),
+    ]
+    ensemble = FeatureEnsemble(scorers, groups=GROUPS).fit(table)
+    assert [f"{group}/{name}" for group, name, _ in ensemble.members_] == [
+        "conv_block_1/k_cos",
+        "conv_block_1/c_cos",
+        "head_layer_1/k_cos",
+        "head_layer_1/density",
+        "head_layer_1/c_cos",
+    ]
+    changed = clone(ensemble).set_params(density__n_components=2, k_cos=CenterCosine())
+    assert changed.scorers[1][1].n_components == 2
+    assert isinstance(changed.scorers[0][1], CenterCosine)
+    assert changed.scorers[1][2] == "head_layer_1"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        KernelDensity(bandwidth=0.5),
+        GaussianMixture(2, random_state=0),
+        OneClassSVM(nu=0.1),
+        LocalOutlierFactor(novelty=True),
+        make_pipeline(PCA(3), KernelDensity()),
+        FeatureEnsemble(),
+    ],
+    ids=lambda member: type(member).__name__,
+)
+def test_densities_and_detectors_as_members(rng, table, member):
+    """Thresholds hold for new samples, because no training sample scores itself."""
+    X = rng.normal(size=(400, 5)) + [5, 4, 3, 2, 1]
+    ensemble = FeatureEnsemble([("member", member)], contamination=0.1).fit(X)
+    new = rng.normal(size=(1000, 5)) + [5, 4, 3, 2, 1]
+    rate = (ensemble.predict(new) == -1).mean()
+    assert abs(rate - 0.1) < 4 * (0.09 / 400 + 0.09 / 1000) ** 0.5  # threshold and test samples
+    low, high = ensemble.ranges_[0]
+    alone = clone(member).fit(X).score_samples(new)
+    assert_allclose(ensemble.score_samples(new), (alone + low) / (high - low))
+
+
+def test_explain(rng, table):
+    ensemble = FeatureEnsemble(groups=GROUPS).fit(table)
+    queries = np.concatenate([rng.normal(size=(6, 5)) + 3, table[:4]])
+    explanation = ensemble.explain(queries)
+    assert explanation.members == [
+        "conv_block_1/k_cos",
+        "conv_block_1/k_cos_mah",
+        "head_layer_1/c_cos",
+        "head_layer_1/c_cos_mah",
+    ]
+    assert_allclose(explanation.contributions.sum(axis=1), -ensemble.score_samples(queries))
+    assert list(explanation.neighbors) == explanation.members[:2]
+    alone = MahalanobisCosine().fit(table[:, :3])
+    angles, indices = explanation.neighbors["conv_block_1/k_cos_mah"]
+    assert_allclose(angles, alone.kneighbors(queries[:, :3])[0])
+    assert_array_equal(indices, alone.kneighbors(queries[:, :3])[1])
+    low, high = ensemble.ranges_[1]
+    expected = (angles[:6, 0] - low) / (high - low)
+    assert_allclose(explanation.contributions[:6, 1], expected)
+    assert (indices[6:, 0] != np.arange(4)).all()  # not themselves
+
+
+def test_explain_after_trimming_names_positions_in_X(rng):
+    X = np.concatenate([-np.ones((1, 4)) * [9, 5, 7, 6], rng.normal(size=(50, 4)) + 9])
+    ensemble = FeatureEnsemble(trim=0.02).fit(X)
+    _, indices = ensemble.explain(X[[0, 7]] * 1.0001).neighbors["all/k_cos"]
+    assert_array_equal(ensemble.explain(X[[7]]).contributions.shape, (1, 2))
+    similarity = X @ X[7] / np.linalg.norm(X, axis=1)
+    assert indices[1, 0] == np.argsort(similarity)[-2]
+
+
 @pytest.mark.parametrize(
     "parameters, error, message",
     [
@@ -85,6 +167,28 @@ def test_parameters_of_members():
         ({"groups": {"a": [0, 5]}}, ValueError, "positions below 5"),
         ({"groups": {"a": ["x"]}}, ValueError, "positions below 5 or names of columns"),
         ({"groups": {"a": [0, 1], "b": slice(1, 3)}}, ValueError, "'a' and 'b' share column 1"),
+        (
+            {"scorers": [("a", CenterCosine(), "b")], "groups": {"c": [0]}},
+            ValueError,
+            r"scorer 'a' is for groups 'b'; pass some of \['c'\]",
+        ),
+        (
+            {"scorers": [("a", CenterCosine(), [])], "groups": {"c": [0]}},
+            ValueError,
+            r"scorer 'a' is for groups \[\]; pass some of",
+        ),
+        ({"scorers": [("a", LocalOutlierFactor())]}, TypeError, "LocalOutlierFactor with novelty"),
+        (
+            {"scorers": [("a", FrozenEstimator(CenterCosine()))]},
+            ValueError,
+            "FrozenEstimator on group 'all': .*not fitted",
+        ),
+        ({"scorers": [("a", CenterCosine(), "c", 1)]}, ValueError, r"\(name, detector, groups\)"),
+        (
+            {"scorers": [("a", KernelDensity(kernel="tophat", bandwidth=0.1))]},
+            ValueError,
+            "KernelDensity has no finite score for training sample 0",
+        ),
         ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens' or a list of \(name"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),
         ({"scorers": "all"}, ValueError, "'scorers' parameter of FeatureEnsemble"),

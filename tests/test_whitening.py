@@ -1,12 +1,17 @@
 """Whitening against the printed formula in float64."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.covariance import ledoit_wolf_shrinkage, oas
+from sklearn.decomposition import PCA
 
+from skanomaly import MahalanobisCosine
+from skanomaly.scorers import _whitening
 from skanomaly.scorers._whitening import Whitening
 
 
@@ -70,12 +75,44 @@ def test_never_nan(n, d, center, shrinkage, seed):
     assert np.isfinite(Whitening(shrinkage, center).fit(X).transform(X)).all()
 
 
-def test_wide_data_needs_no_square_matrix(rng):
-    import tracemalloc
+@pytest.mark.parametrize("n, d", [(50, 6), (6, 50)])
+def test_components_are_the_leading_ones(rng, n, d):
+    X = rng.normal(size=(n, d)) * rng.uniform(0.1, 3, d)
+    pca = PCA(3, whiten=True).fit(X)
+    whitening = Whitening(None, center=True, n_components=3).fit(X)
+    whitened = whitening.transform(X)[:, :-1] * ((n - 1) / n) ** 0.5
+    assert_allclose(np.abs(whitened[:, ::-1]), np.abs(pca.transform(X)), atol=1e-9)
+    assert (whitening.transform(X)[:, -1] == 0).all()
 
-    X = rng.normal(size=(20, 20_000))
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_components_hold_a_share_of_the_variance(rng, share):
+    X = rng.normal(size=(80, 9)) * np.arange(1, 10)
+    expected = PCA(share).fit(X).n_components_
+    assert Whitening(n_components=share).fit(X).scale_.shape == (expected,)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("center", [True, False])
+def test_units_do_not_matter(rng, factor, center):
+    X = rng.normal(size=(20, 4)) + 1
+    whitened = Whitening(center=center).fit(X).transform(X)
+    assert_allclose(Whitening(center=center).fit(X * factor).transform(X * factor), whitened)
+
+
+def test_blocks_do_not_matter(rng, monkeypatch):
+    X = rng.normal(size=(60, 5)) + 1
+    whole = Whitening().fit(X).transform(X)
+    monkeypatch.setattr(_whitening, "BLOCK_BYTES", 7 * 5 * 8)
+    assert_allclose(np.abs(Whitening().fit(X).transform(X)), np.abs(whole))
+
+
+def test_wide_data_needs_no_square_matrix(rng):
+    """500 x 65,536: a covariance would take 32 GiB, the float64 data 250 MiB."""
+    X = rng.standard_normal((500, 65_536), dtype=np.float32)
     tracemalloc.start()
-    Whitening().fit(X).transform(X)
+    detector = MahalanobisCosine().fit(X)
+    detector.score_samples(X[:10] + 1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 10 * X.nbytes  # the covariance alone would take 1000 times the data
+    assert peak < 0.8 * 2**30

@@ -303,7 +303,7 @@ def _fit_member(group: str, scorer: Any, rows: Array, known: TrainingRows) -> tu
             fitted._fit_validated(rows, known)
             return fitted, -fitted.training_scores_
         in_memory = to_numpy(rows)
-        fitted.fit(in_memory)
+        fitted.fit(in_memory, None)
         return fitted, -like(training_scores(fitted, in_memory), rows)
     except ValueError as error:
         raise ValueError(f"{type(scorer).__name__} on group {group!r}: {error}") from error

@@ -1,0 +1,59 @@
+"""index="faiss": candidates from an index, exact angles."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skanomaly import MahalanobisCosine
+from skanomaly.scorers._faiss import FaissNeighbors
+
+
+@pytest.fixture
+def clusters(rng):
+    """4,000 rows and 500 queries in 20 clusters: training sets for which such indices are made."""
+    centers = rng.normal(size=(20, 16)) * 4
+    points = centers[rng.integers(20, size=4500)] + rng.normal(size=(4500, 16))
+    return points[:4000], points[4000:]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"whiten": False}, {"n_neighbors": 4}])
+def test_recall_on_clusters(clusters, parameters):
+    X, queries = clusters
+    exact = MahalanobisCosine(**parameters).fit(X)
+    approximate = MahalanobisCosine(index="faiss", **parameters).fit(X)
+    scores, wanted = (d.score_samples(queries) for d in (approximate, exact))
+    assert (scores <= wanted + 1e-9).all()  # what is missed can only be nearer
+    assert np.isclose(scores, wanted, atol=1e-9).mean() > 0.97
+    assert np.isclose(approximate.training_scores_, exact.training_scores_).mean() > 0.97
+    assert_array_equal(approximate.score_samples(X), approximate.training_scores_)
+
+
+def test_pickle(clusters):
+    X, queries = clusters
+    detector = MahalanobisCosine(index="faiss").fit(X)
+    copy = pickle.loads(pickle.dumps(detector))
+    assert_array_equal(copy.score_samples(queries), detector.score_samples(queries))
+
+
+def test_all_rows_are_looked_at_where_lists_are_too_short(rng):
+    X = rng.normal(size=(200, 3))
+    neighbors = FaissNeighbors(X)
+    neighbors._index.nprobe = 1
+    angles, indices = neighbors.nearest(rng.normal(size=(5, 3)), 190)
+    assert all(len(set(row)) == 190 for row in indices)
+    assert (np.diff(angles, axis=1) >= 0).all()
+
+
+def test_few_rows_are_searched_exactly(table):
+    exact, approximate = (MahalanobisCosine(index=i).fit(table) for i in ("exact", "faiss"))
+    assert_allclose(approximate.score_samples(table + 1), exact.score_samples(table + 1))
+    assert_allclose(approximate.training_scores_, exact.training_scores_)
+
+
+def test_missing_extra(table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"pip install 'skanomaly\[faiss\]'"):
+        MahalanobisCosine(index="faiss").fit(table)
