@@ -5,9 +5,8 @@ import sys
 import numpy as np
 
 CLASSES = (("fashion_mnist", 0), ("fashion_mnist", 6), ("cifar10", 1), ("cifar10", 4))
-N_TRAIN = 1_500
-N_TEST = 250  # of each of the ten classes
-SMALL = 40, 5  # the same two for --small
+SIZES = 1_500, 250  # training images, test images of each of the ten classes
+SMALL_SIZES = 40, 5
 
 
 def add_arguments(parser):
@@ -16,12 +15,26 @@ def add_arguments(parser):
     parser.add_argument("--small", action="store_true", help="few images, no result file")
 
 
-def make_tasks(args):
-    """Class number, seed, training images, test images and which of these are anomalies."""
+def repeat(evaluate, args):
+    """Figures (classes, seeds) by name.
+
+    `evaluate(seed, train, test, is_anomaly)` returns a dict of figures; the seed also draws the
+    images.
+    """
+    values = {}
+    for number, seed, *images in _make_tasks(args):
+        for name, value in evaluate(seed, *images).items():
+            values.setdefault(name, np.full((len(CLASSES), args.seeds), np.nan))
+            values[name][number, seed] = value
+        print("done:", *CLASSES[number], "seed", seed, flush=True)
+    return values
+
+
+def _make_tasks(args):
     sys.path.insert(0, args.data)
     import load
 
-    n_train, n_test = SMALL if args.small else (N_TRAIN, N_TEST)
+    n_train, n_test = SMALL_SIZES if args.small else SIZES
     splits = {
         name: (*load.images(name, "train"), *load.images(name, "test"))
         for name in dict.fromkeys(name for name, _ in CLASSES)
@@ -39,16 +52,34 @@ def _draw(rng, labels, label, size):
     return rng.choice(np.flatnonzero(labels == label), size, replace=False)
 
 
+def describe_tasks(args):
+    n_train, n_test = SIZES
+    return {
+        "seeds": args.seeds,
+        "classes": CLASSES,
+        "train_images": n_train,
+        "test_images_of_each_class": n_test,
+    }
+
+
 def summarize(values):
-    """Figures of AUROC (classes, seeds)."""
+    """Mean of figures (classes, seeds), and the deviation of the mean over classes."""
     per_seed = values.mean(axis=0)
     return {
         "mean": round(float(values.mean()), 4),
         "std_over_seeds": round(float(per_seed.std(ddof=1)), 4) if len(per_seed) > 1 else None,
-        "classes": [round(float(v), 4) for v in values.mean(axis=1)],
+        "each_class": [round(float(v), 4) for v in values.mean(axis=1)],
     }
 
 
-def as_percent(summary):
-    std = "" if summary["std_over_seeds"] is None else f" ± {100 * summary['std_over_seeds']:.1f}"
-    return f"{100 * summary['mean']:.1f}{std}"
+def print_table(corner, columns, rows):
+    """Markdown; `rows` have a name and cells, which are summaries in per cent, text or nothing."""
+    print(f"\n| {corner} |", " | ".join(columns), "|\n|---|" + "--:|" * len(columns))
+    for name, cells in rows.items():
+        cells = [_as_percent(cell) if isinstance(cell, dict) else str(cell) for cell in cells]
+        print(f"| {name} |", " | ".join(cells + [""] * (len(columns) - len(cells))), "|")
+
+
+def _as_percent(summary):
+    std = summary["std_over_seeds"]
+    return f"{100 * summary['mean']:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")

@@ -3,9 +3,9 @@
     python benchmarks/projection.py --data ../shared/data
 
 The flattened maps of one encoder, whole and projected, are scored as in the default ensemble.
-Two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training images each. About half an hour on
-two cores. Writes results/projection.json; --small is a quick check that writes nothing. The data
-folder has a load.py that reads it.
+Two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training images each. About MINUTES minutes
+on two cores. Writes results/projection.json; --small is a quick check that writes nothing. The
+data folder has a load.py that reads it.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import torch
-from _one_class import CLASSES, N_TEST, N_TRAIN, add_arguments, as_percent, make_tasks, summarize
+from _one_class import add_arguments, describe_tasks, print_table, repeat, summarize
 from _report import write_report
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import roc_auc_score
@@ -41,61 +41,59 @@ class CountSketch:
 
 
 def make_projections(widths, seed):
-    """By name a function that makes the transformer of one map.
+    """Functions that make the transformer of one map.
 
-    PCA subtracts the training mean, so that angles are about another origin; the truncated SVD is
-    the same without. Both have seen the training rows, whose leave-one-out scores are then
-    too good by what a row itself adds to the axes.
+    PCA subtracts the training mean, which moves the origin that angles are measured at; the
+    truncated SVD does not. Both are fitted on the training rows, so that the scores of these are
+    not quite leave-one-out.
     """
     widest = widths[0]
     return {
         "whole": FunctionTransformer,
         **{f"count sketch to {w}": lambda w=w: CountSketch(w, seed) for w in widths},
         f"Gaussian to {widest}": lambda: GaussianRandomProjection(widest, random_state=seed),
-        f"PCA to {widest}, centred": lambda: PCA(widest, random_state=seed),
-        f"SVD to {widest}, not centred": lambda: TruncatedSVD(widest, random_state=seed),
+        f"PCA to {widest} (centred)": lambda: PCA(widest, random_state=seed),
+        f"SVD to {widest} (not centred)": lambda: TruncatedSVD(widest, random_state=seed),
     }
 
 
-def rescaled_scores(train, test, make_transformer):
-    """Sum of the rescaled scores of each map (n_test,), and seconds to project and score."""
+def score_maps(train, test, make_transformer=FunctionTransformer):
+    """Summed rescaled scores (n_test,) of each map, and seconds to project and score all."""
     transformers = {name: make_transformer().fit(rows) for name, rows in train.items()}
 
     def project(maps):
-        return np.hstack([transformers[name].transform(rows) for name, rows in maps.items()])
+        return [transformers[name].transform(rows) for name, rows in maps.items()]
 
-    projected = {name: t.transform(train[name][:1]).shape[1] for name, t in transformers.items()}
-    stops = np.cumsum(list(projected.values())).tolist()
-    groups = {
-        name: slice(stop - width, stop)
-        for (name, width), stop in zip(projected.items(), stops, strict=True)
-    }
-    ensemble = FeatureEnsemble(groups=groups).fit(project(train))
+    projected = project(train)
+    stops = np.cumsum([rows.shape[1] for rows in projected]).tolist()
+    groups = {name: slice(*s) for name, *s in zip(train, [0, *stops[:-1]], stops, strict=True)}
+    ensemble = FeatureEnsemble(groups=groups).fit(np.hstack(projected))
     start = time.perf_counter()
-    ensemble.score_samples(project(test))
+    ensemble.score_samples(np.hstack(project(test)))
     seconds = time.perf_counter() - start
-    explanation = ensemble.explain(project(test))
+    explanation = ensemble.explain(np.hstack(project(test)))
     sums = dict.fromkeys(groups, 0.0)
-    for member, contributions in zip(explanation.members, explanation.contributions.T, strict=True):
-        sums[member.rpartition("/")[0]] += contributions
+    for member, scores in zip(explanation.members, explanation.contributions.T, strict=True):
+        sums[member.rpartition("/")[0]] += scores
     return sums, seconds
 
 
-def evaluate(maps, is_anomaly, projections):
-    """AUROC of each wide map, of all of them and of the whole ensemble; seconds for the maps."""
-    is_wide = {name: name.startswith("conv") and "(1x1)" not in name for name in maps[0]}
-    wide, rest = (
-        [{name: m for name, m in split.items() if is_wide[name] == chosen} for split in maps]
-        for chosen in (True, False)
-    )
-    others = sum(rescaled_scores(*rest, FunctionTransformer)[0].values())
+def evaluate(encoder, projections, train, test, is_anomaly):
+    """For each projection AUROC of the wide maps, of their sum and of the ensemble; seconds."""
+    maps = encoder.fit(train).transform_layers(train), encoder.transform_layers(test)
+    wide = {name for name in maps[0] if name in encoder.network_.backbone.blocks}
+    wide_maps = [{name: split[name] for name in split if name in wide} for split in maps]
+    others = [{name: split[name] for name in split if name not in wide} for split in maps]
+    score_of_others = sum(score_maps(*others)[0].values())
     figures = {}
     for name, make_transformer in projections.items():
-        sums, seconds = rescaled_scores(*wide, make_transformer)
+        sums, figures[name, "seconds"] = score_maps(*wide_maps, make_transformer)
         sums["flattened maps"] = sum(sums.values())
-        sums["ensemble"] = sums["flattened maps"] + others
-        auroc = {scored: roc_auc_score(is_anomaly, values) for scored, values in sums.items()}
-        figures[name] = auroc | {"seconds": seconds}
+        sums["ensemble"] = sums["flattened maps"] + score_of_others
+        for scored, scores in sums.items():
+            figures[name, scored] = roc_auc_score(is_anomaly, scores)
+        lost = figures["whole", "ensemble"] - figures[name, "ensemble"]
+        figures[name, "loss of ensemble"] = lost
     return figures
 
 
@@ -104,40 +102,22 @@ def main():
     add_arguments(parser)
     args = parser.parse_args()
     widths, max_epochs = ((32, 16, 8), 1) if args.small else ((512, 256, 128), 50)
-    values = {}  # (projection, what is scored) -> (classes, seeds)
-    for number, seed, train, test, is_anomaly in make_tasks(args):
+
+    def evaluate_one(seed, *images):
         encoder = SelfSupervisedEncoder(
             max_map_width=None, max_epochs=max_epochs, random_state=seed
         )
-        maps = [encoder.fit(train).transform_layers(train), encoder.transform_layers(test)]
-        for name, figures in evaluate(maps, is_anomaly, make_projections(widths, seed)).items():
-            for scored, value in figures.items():
-                shape = len(CLASSES), args.seeds
-                values.setdefault((name, scored), np.full(shape, np.nan))[number, seed] = value
-        print("done:", *CLASSES[number], "seed", seed, flush=True)
+        return evaluate(encoder, make_projections(widths, seed), *images)
+
     results = {}
-    for (name, scored), v in values.items():
-        row = results.setdefault(name, {"auroc": {}})
-        if scored == "seconds":
-            row["seconds"] = round(float(np.median(v)), 3)
-        else:
-            row["auroc"][scored] = summarize(v)
-    for name, row in results.items():  # paired, as all projections are of the same maps
-        row["loss_of_ensemble"] = summarize(values["whole", "ensemble"] - values[name, "ensemble"])
-    columns = [*results["whole"]["auroc"], "loss of ensemble", "seconds"]
-    print("\n| projection |", " | ".join(columns), "|\n|---|" + "--:|" * len(columns))
-    for name, row in results.items():
-        cells = [as_percent(s) for s in (*row["auroc"].values(), row["loss_of_ensemble"])]
-        print(f"| {name} |", " | ".join(cells), f"| {row['seconds']:.2f} |")
+    for (name, scored), values in repeat(evaluate_one, args).items():
+        is_time = scored == "seconds"
+        figure = round(float(np.median(values)), 3) if is_time else summarize(values)
+        results.setdefault(name, {})[scored] = figure
+    rows = {name: figures.values() for name, figures in results.items()}
+    print_table("projection", results["whole"], rows)
     if not args.small:
-        report = {
-            "seeds": args.seeds,
-            "classes": CLASSES,
-            "train_images": N_TRAIN,
-            "test_images_of_each_class": N_TEST,
-            "projections": results,
-        }
-        write_report("projection", report)
+        write_report("projection", {**describe_tasks(args), "projections": results})
 
 
 if __name__ == "__main__":

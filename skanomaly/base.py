@@ -185,10 +185,15 @@ def training_scores(detector: Any, X: Array) -> Array:
     folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=0)
     for train, test in folds.split(X):
         copy = clone(detector).fit(X[train], None)
+        held_out, measured = (copy.score_samples(X[rows]) for rows in (test, train))
+        if not np.isfinite(held_out).all():
+            raise ValueError(
+                f"{type(detector).__name__} has no finite score for training sample "
+                f"{test[np.argmin(np.isfinite(held_out))]} when fitted on others; pass parameters "
+                "with which all samples have one, such as a larger bandwidth"
+            )
         # some scores, such as OneClassSVM's, grow with the number of samples
-        scores[test] = _match(
-            copy.score_samples(X[test]), copy.score_samples(X[train]), in_sample[train]
-        )
+        scores[test] = _match(held_out, measured, in_sample[train])
     return scores
 
 
