@@ -4,7 +4,7 @@
 
 Encoders are untrained, which takes as long as trained ones. For the memory, ResNet-18 is trained
 for one epoch: the peak is that of all others. Training images are of Fashion-MNIST's class 0, with
-those of other classes if more than 6,000 are asked for. About 15 minutes on two cores. Needs
+those of other classes if more than 6,000 are asked for. About ten minutes on two cores. Needs
 Linux. Writes results/ensemble_cost.json; --small is a quick check that writes nothing. The data
 folder has a load.py that reads it.
 """

@@ -3,7 +3,7 @@
     python benchmarks/feature_maps.py --data ../shared/data [--objective simsiam]
 
 Two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training images each; trained encoders
-beside untrained ones of the same seeds. About MINUTES minutes on two cores. Tables 6 and 7 are of
+beside untrained ones of the same seeds. About 25 minutes on two cores. Tables 6 and 7 are of
 simsiam, Table 8 is of simclr. Writes results/feature_maps.json, or feature_maps_simsiam.json;
 --small is a quick check that writes nothing. The data folder has a load.py that reads it.
 """

@@ -3,7 +3,7 @@
     python benchmarks/projection.py --data ../shared/data
 
 The flattened maps of one encoder, whole and projected, are scored as in the default ensemble.
-Two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training images each. About MINUTES minutes
+Two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training images each. About 30 minutes
 on two cores. Writes results/projection.json; --small is a quick check that writes nothing. The
 data folder has a load.py that reads it.
 """

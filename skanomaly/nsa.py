@@ -191,7 +191,7 @@ class NSADetector(OutlierDetector):
 
     def _score_batch(self, X):
         if self._scores_layers:
-            return self.scorer_._score_groups(self.encoder_.transform_layers(X))
+            return self.scorer_._score_rows(self.encoder_.transform_layers(X))
         return self.scorer_.score_samples(self.encoder_.transform(X))
 
     def _explain_scores(self, X, known) -> Bunch:

@@ -53,6 +53,18 @@ def test_same_results_as_numpy(rng, table, detector, convert):
         assert_allclose(fitted.offset_, offset, atol=1e-9)
 
 
+@pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
+def test_same_neighbours_and_contributions(rng, table, convert):
+    X, Q = convert(table), convert(np.concatenate([rng.normal(size=(7, 5)) + 2, table[:3]]))
+    wanted = FeatureEnsemble(trim=0.1).fit(to_numpy(X)).explain(to_numpy(Q))
+    with dispatch():
+        explanation = FeatureEnsemble(trim=0.1).fit(X).explain(Q)
+    assert_allclose(to_numpy(explanation.contributions), wanted.contributions, atol=1e-9)
+    for member, (angles, indices) in wanted.neighbors.items():
+        assert_allclose(to_numpy(explanation.neighbors[member][0]), angles, atol=1e-9)
+        assert_allclose(to_numpy(explanation.neighbors[member][1]), indices)
+
+
 METHODS = ("score_samples", "decision_function", "predict", "transform", "p_values")
 
 

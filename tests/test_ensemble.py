@@ -187,7 +187,7 @@ def test_explain_after_trimming_names_positions_in_X(rng):
         (
             {"scorers": [("a", KernelDensity(kernel="tophat", bandwidth=0.1))]},
             ValueError,
-            "KernelDensity has no finite score for training sample 0",
+            "KernelDensity has no finite score for training sample",
         ),
         ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens' or a list of \(name"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),

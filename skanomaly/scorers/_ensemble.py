@@ -149,11 +149,8 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         super()._fit_validated(features)
 
     def _score_samples(self, X):
-        return self._score_groups(self._split(X))
-
-    def _score_groups(self, features: dict[str, Array]) -> Array:
-        xp = namespace(next(iter(features.values())))
-        return -xp.sum(self._contributions_of(features, self._known), axis=1)
+        contributions = self._contributions_of(self._split(X), self._known)
+        return -namespace(contributions).sum(contributions, axis=1)
 
     def _explain_groups(self, features: dict[str, Array], own: np.ndarray | None = None) -> Bunch:
         """As `explain`; `own` tells which training sample each row is known to be, or -1."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._array_api import Array, as_float64, device, like, namespace
+from .._array_api import Array, as_float64, like, namespace
 from .._training_rows import TrainingRows
 from ._leave_one_out import LeaveOneOutMetric
-from ._neighbors import AngularNeighbors, Centering
+from ._neighbors import AngularNeighbors, Centering, drop_one
 from ._scorer import Scorer
 from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
 
@@ -143,15 +143,9 @@ class MahalanobisCosine(Scorer):
                 flat = xp.take(like(positions, X), xp.reshape(indices, (-1,)))
                 indices = xp.reshape(flat, indices.shape)
         # one of the k + 1 is too many: the query itself, or else the furthest
-        column = xp.arange(k + 1, device=device(X))[None, :]
-        dropped = xp.where(angles[:, :1] < COINCIDENCE, column == 0, column == k)
-        if own is not None:
-            is_own = indices == like(own, X)[:, None]
-            dropped = xp.where(xp.any(is_own, axis=1, keepdims=True), is_own, dropped)
-        (kept,) = xp.nonzero(xp.reshape(~dropped, (-1,)))
-        flat_values = (xp.take(xp.reshape(values, (-1,)), kept) for values in (angles, indices))
-        angles, indices = (xp.reshape(values, (-1, k)) for values in flat_values)
-        return angles, indices
+        is_own = indices < 0 if own is None else indices == like(own, X)[:, None]
+        first_or_last = k * xp.astype(angles[:, :1] >= COINCIDENCE, xp.int64)
+        return drop_one(angles, indices, is_own, otherwise=first_or_last)
 
     def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
         xp = namespace(X)

@@ -118,16 +118,11 @@ class AngularNeighbors:
         if metric is not None:
             return self._search_in(metric, k)
         xp = namespace(self.rows)
-        angles, indices = self._nearest(self.exact_units(slice(None)), k + 1)
+        parts = [self._nearest(self.exact_units(part), k + 1) for part in _blocks(self.rows)]
+        angles, indices = (xp.concat(values) for values in zip(*parts, strict=True))
         own = xp.arange(angles.shape[0], device=device(angles))[:, None]
-        is_self = indices == own
-        # more than k duplicates: drop any of them
-        last = xp.arange(k + 1, device=device(angles)) == k
-        is_self = is_self | (~xp.any(is_self, axis=1, keepdims=True) & last)
-        (kept,) = xp.nonzero(xp.reshape(~is_self, (-1,)))
-        flat = (xp.take(xp.reshape(values, (-1,)), kept) for values in (angles, indices))
-        angles, indices = (xp.reshape(values, (-1, k)) for values in flat)
-        return angles, indices
+        # among more than k duplicates it may be missing: drop any of them
+        return drop_one(angles, indices, indices == own, otherwise=k)
 
     def exact_units(self, chosen: slice | Array) -> Array:
         """The chosen rows, transformed and of length 1, in float64."""
@@ -183,6 +178,21 @@ class AngularNeighbors:
     def _search_in(self, metric: LeaveOneOutMetric, k: int) -> tuple[Array, Array]:
         n_rows = self.rows.shape[0]
         return smallest_angles(metric, n_rows, n_rows, k, self.rows)
+
+
+def drop_one(
+    angles: Array, indices: Array, is_dropped: Array, otherwise: int | Array
+) -> tuple[Array, Array]:
+    """Neighbours (n, k) out of (n, k + 1): without the one marked, or the one at `otherwise`."""
+    xp = namespace(angles)
+    k = angles.shape[1] - 1
+    column = xp.arange(k + 1, device=device(angles))[None, :]
+    is_marked = xp.any(is_dropped, axis=1, keepdims=True)
+    is_dropped = xp.where(is_marked, is_dropped, column == otherwise)
+    (kept,) = xp.nonzero(xp.reshape(~is_dropped, (-1,)))
+    flat = (xp.take(xp.reshape(values, (-1,)), kept) for values in (angles, indices))
+    angles, indices = (xp.reshape(values, (-1, k)) for values in flat)
+    return angles, indices
 
 
 class PlainMetric:
