@@ -41,8 +41,8 @@ class NSADetector(OutlierDetector):
     scorer : outlier detector, optional
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
         ``FeatureEnsemble()``, whose groups are the encoder's layers. Parameters of one that is
-        passed are searched as ``scorer__n_neighbors``. The training scores of detectors from
-        elsewhere are in general not leave-one-out: `contamination` is then no false-positive rate.
+        passed are searched as ``scorer__n_neighbors``. Detectors from elsewhere score training
+        samples by copies that were fitted on four fifths of the others.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.

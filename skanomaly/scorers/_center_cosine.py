@@ -86,7 +86,7 @@ class CenterCosine(Scorer):
 
     def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
         xp = namespace(X)
-        self.mean_ = xp.mean(as_float64(X), axis=0)
+        self.mean_ = xp.sum(X, axis=0, dtype=xp.float64) / X.shape[0]
         self.whitening_ = fit_whitening(self, X, center=False) if self.whiten else None
         center = self._whitened(self.mean_[None, :])
         if not xp.any(center != 0):
@@ -95,13 +95,17 @@ class CenterCosine(Scorer):
                 "pass samples that are not centred, or use MahalanobisCosine(center=True)"
             )
         self._center = unit_rows(center)
-        rows = by_blocks(self._whitened, X)
-        # the mean without row i, seen in the space whitened without row i
-        others = center - (rows - center) / (X.shape[0] - 1)
+        return by_blocks(lambda rows: self._leave_one_out(rows, center, X.shape[0]), X)
+
+    def _leave_one_out(self, X: Array, center: Array, n_samples: int) -> Array:
+        """Scores of some training rows, each left out of the mean and of the whitening."""
+        rows = self._whitened(X)
+        deviations = rows - center
+        others = center - deviations / (n_samples - 1)
         if self.whitening_ is not None:
             weight = 1 - self.whitening_.shrinkage_
-            metric = LeaveOneOutMetric(rows, center[0, :], X.shape[0], weight)
-            rows, others = (metric.stretch(v, rows - center, slice(None)) for v in (rows, others))
+            metric = LeaveOneOutMetric(rows, center[0, :], n_samples, weight)
+            rows, others = (metric.stretch(v, deviations, slice(None)) for v in (rows, others))
         return -angle(unit_rows(rows), unit_rows(others))
 
     def _score_rows(self, X: Array) -> Array:

@@ -14,8 +14,7 @@ from ._search import Metric, nearest_of_pairs
 N_CANDIDATES = 8  # beyond the neighbours asked for, whose exact angles are computed
 MIN_ROWS_PER_LIST = 39  # faiss's k-means wants no fewer
 TRAINING_ROWS_PER_LIST = 64
-MIN_PROBES = 16
-PROBED_SHARE = 1 / 16  # of the lists
+N_PROBES = 32  # lists that are searched; their number grows with the square root of n
 
 
 def import_faiss():
@@ -94,5 +93,5 @@ def _build_index(units: np.ndarray):
     sample = np.random.default_rng(0).permutation(n_rows)[: n_lists * TRAINING_ROWS_PER_LIST]
     index.train(units[sample])
     index.add(units)
-    index.nprobe = min(n_lists, max(MIN_PROBES, int(n_lists * PROBED_SHARE)))
+    index.nprobe = min(n_lists, N_PROBES)
     return index

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._array_api import Array, as_float64, like, namespace
+from .._array_api import Array, like, namespace
 from .._training_rows import TrainingRows
 from ._leave_one_out import LeaveOneOutMetric
 from ._neighbors import AngularNeighbors, Centering, drop_one
@@ -155,7 +155,7 @@ class MahalanobisCosine(Scorer):
                 f"n_neighbors={self.n_neighbors} needs more than {n_samples} samples; "
                 f"pass at most {n_samples - 1}"
             )
-        self.mean_ = xp.mean(as_float64(X), axis=0)
+        self.mean_ = xp.sum(X, axis=0, dtype=xp.float64) / X.shape[0]
         self.whitening_ = fit_whitening(self, X) if self.whiten else None
         # copies beyond those that can be neighbours would only tie
         stored, place = known.limit_copies(self.n_neighbors + 1)
