@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
+from skanomaly import MahalanobisCosine
 from skanomaly.scorers import _search
 from skanomaly.scorers._neighbors import AngularNeighbors
 from skanomaly.scorers._search import _at_most_kth_largest, _rank_in_rows
@@ -32,6 +33,16 @@ def test_many_tiles(rng, small_tiles, k, dtype):
     expected = exhaustive(queries, reference)
     assert_array_equal(indices, np.argsort(expected, axis=1)[:, :k])
     assert_allclose(angles, np.sort(expected, axis=1)[:, :k], atol=1e-12)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("k", [1, 3, 20, 59])
+def test_leave_one_out_over_many_tiles(table, whiten, k, request):
+    """With more neighbours than a tile has columns, too, no row is its own."""
+    whole = MahalanobisCosine(k, whiten=whiten).fit(table).training_scores_
+    request.getfixturevalue("small_tiles")
+    tiled = MahalanobisCosine(k, whiten=whiten).fit(table).training_scores_
+    assert_allclose(tiled, whole, atol=1e-12)
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1e-5, 1e-7])

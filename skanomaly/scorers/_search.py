@@ -163,6 +163,7 @@ class _Found:
         bounds = xp.maximum(kth - tolerance, self.bounds)
         # one step down, so that rounding to the cosines' type excludes nothing
         least = xp.astype(xp.take(bounds - tolerance, hit), dtype) - xp.finfo(dtype).eps
+        least = xp.clip(least, min=-xp.finfo(dtype).max)  # pairs at -inf do not count
         (flat,) = xp.nonzero(xp.reshape(cosines >= least[:, None], (-1,)))
         rows, columns = flat // cosines.shape[1], flat % cosines.shape[1]
         found = xp.astype(xp.take(xp.reshape(cosines, (-1,)), flat), xp.float64)
