@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .._array_api import Array, like, namespace, to_numpy
-from ._leave_one_out import LeaveOneOutMetric
 from ._neighbors import AngularNeighbors, PlainMetric
 from ._search import Metric, nearest_of_pairs
 
@@ -50,7 +49,7 @@ class FaissNeighbors(AngularNeighbors):
     def _search(self, units: Array, k: int) -> tuple[Array, Array]:
         return self._best_candidates(PlainMetric(self, units), units, k, skip_self=False)
 
-    def _search_in(self, metric: LeaveOneOutMetric, k: int) -> tuple[Array, Array]:
+    def _search_in(self, metric: Metric, k: int) -> tuple[Array, Array]:
         units = self.search_units(slice(None), _float32(self.rows))
         return self._best_candidates(metric, units, k, skip_self=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._array_api import (
     Array,
@@ -16,10 +16,7 @@ from .._array_api import (
     vector_norm,
 )
 from ._angles import angle, unit_rows
-from ._search import smallest_angles
-
-if TYPE_CHECKING:
-    from ._leave_one_out import LeaveOneOutMetric
+from ._search import Metric, smallest_angles
 
 BLOCK_BYTES = 48 * 2**20  # of float64 rows worked on at once
 USUAL = 1e15  # entries between this and its inverse need no care about overflow
@@ -110,7 +107,7 @@ class AngularNeighbors:
             return self.rows
         return by_blocks(self.transformation.transform, self.rows)
 
-    def leave_one_out(self, k: int, metric: LeaveOneOutMetric | None = None) -> tuple[Array, Array]:
+    def leave_one_out(self, k: int, metric: Metric | None = None) -> tuple[Array, Array]:
         """Angles (n, k), ascending, and indices of each stored row's k nearest other rows.
 
         In the `metric` of the space without that row, if one is given.
@@ -175,7 +172,7 @@ class AngularNeighbors:
         metric = PlainMetric(self, units)
         return smallest_angles(metric, units.shape[0], self.rows.shape[0], k, units)
 
-    def _search_in(self, metric: LeaveOneOutMetric, k: int) -> tuple[Array, Array]:
+    def _search_in(self, metric: Metric, k: int) -> tuple[Array, Array]:
         n_rows = self.rows.shape[0]
         return smallest_angles(metric, n_rows, n_rows, k, self.rows)
 
