@@ -15,7 +15,7 @@ MAX_REFERENCE_POSITIONS = 50_000
 
 def choose_reference(X: np.ndarray) -> np.ndarray:
     """Positions of the training images that are kept, evenly spaced."""
-    n_fitting = max(1, MAX_REFERENCE_BYTES // max(1, X[:1].nbytes))
+    n_fitting = max(2, MAX_REFERENCE_BYTES // max(1, X[:1].nbytes))
     return _evenly_spaced(len(X), min(MAX_REFERENCE_IMAGES, n_fitting))
 
 

@@ -1,6 +1,7 @@
 """Training and scoring on a GPU, where there is one."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -9,8 +10,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 
-from skanomaly import NSADetector, SelfSupervisedEncoder
+from skanomaly import (
+    CenterCosine,
+    FeatureEnsemble,
+    MahalanobisCosine,
+    NSADetector,
+    SelfSupervisedEncoder,
+)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -45,3 +53,15 @@ def test_same_seed_same_scores_on_one_device(detector, images):
     encoder = SelfSupervisedEncoder(max_epochs=3, device="cuda")
     again = NSADetector(encoder, random_state=0).fit(images)
     assert_allclose(again.training_scores_, detector.training_scores_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("detector", [MahalanobisCosine(3), CenterCosine(), FeatureEnsemble()])
+def test_scorers_compute_where_the_tensors_are(table, detector):
+    X, queries = (torch.asarray(values, device="cuda") for values in (table, table + 0.1))
+    expected = detector.fit(table).score_samples(table + 0.1)
+    with config_context(array_api_dispatch=True):
+        scores = detector.fit(X).score_samples(queries)
+        assert scores.device.type == detector.training_scores_.device.type == "cuda"
+        assert_allclose(scores.cpu(), expected, atol=1e-9)
+    loaded = pickle.loads(pickle.dumps(detector))
+    assert_allclose(loaded.score_samples(table + 0.1), expected, atol=1e-9)
