@@ -78,7 +78,9 @@ def main():
     def evaluate_both(seed, *images):
         figures = {}
         for name, n in epochs.items():
-            encoder = SelfSupervisedEncoder(args.objective, max_epochs=n, random_state=seed)
+            encoder = SelfSupervisedEncoder(
+                args.objective, layers="all", max_epochs=n, random_state=seed
+            )
             cells = evaluate(encoder, *images)
             figures |= {(name, *cell): auroc for cell, auroc in cells.items()}
         return figures

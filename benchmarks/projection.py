@@ -105,7 +105,7 @@ def main():
 
     def evaluate_one(seed, *images):
         encoder = SelfSupervisedEncoder(
-            max_map_width=None, max_epochs=max_epochs, random_state=seed
+            layers="all", max_map_width=None, max_epochs=max_epochs, random_state=seed
         )
         return evaluate(encoder, make_projections(widths, seed), *images)
 

@@ -37,7 +37,7 @@ class NSADetector(OutlierDetector):
     ----------
     encoder : transformer, optional
         Anything with ``fit`` and ``transform``. None is ``SelfSupervisedEncoder()``, all of whose
-        layers are used. Parameters of one that is passed are searched as ``encoder__objective``.
+        blocks are used. Parameters of one that is passed are searched as ``encoder__objective``.
     scorer : outlier detector, optional
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
         ``FeatureEnsemble()``, whose groups are the encoder's layers. Parameters of one that is

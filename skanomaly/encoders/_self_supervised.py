@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from ..base import atomic_fit
 from ..inputs import check_samples
 from ..training import resolve_device, scoring_device, seeded_initialisation, train
-from ._features import EncoderNetwork
+from ._features import HEAD, EncoderNetwork
 from ._networks import IMAGE_BACKBONES, MIN_IMAGE_SIZE, TABLE_BACKBONES, make_backbone
 from ._pretext import (
     PretextTask,
@@ -56,10 +56,11 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         The network. "auto" is "compact" for images, made for training on CPUs, and "mlp" for
         tables. ResNets keep the resolution in their first layers for images of up to 64 pixels,
         as in the paper.
-    layers : "all", "last" or list of str, default="all"
-        Layers that ``transform`` returns: ``conv_block_n`` (flattened), ``conv_block_n (1x1)``
-        (averaged over positions) and ``head_layer_n`` of images, ``dense_block_n`` and
-        ``head_layer_n`` of tables. "last" is the embedding.
+    layers : {"blocks", "all", "last"} or list of str, default="blocks"
+        Layers that ``transform`` returns. "blocks" are ``conv_block_n`` (flattened) and
+        ``conv_block_n (1x1)`` (averaged over positions) of images, ``dense_block_n`` of tables.
+        "all" adds ``head_layer_n``, the projector's layers, which the paper's ensemble has too but
+        which detect little after SimCLR. "last" is the embedding.
     max_map_width : int or None, default=512
         Flattened maps with more values are projected to this many by a random projection that
         keeps angles on average, so that scoring them is cheap. None keeps all values.
@@ -121,7 +122,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         "objective": [StrOptions(set(OBJECTIVES))],
         "normalize": [StrOptions({"both", "embedding", "projection"}), None],
         "backbone": [StrOptions({"auto", *IMAGE_BACKBONES, *TABLE_BACKBONES})],
-        "layers": [StrOptions({"all", "last"}), list],
+        "layers": [StrOptions({"blocks", "all", "last"}), list],
         "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
         "augment": [callable, None],
         "image_shape": [tuple, None],
@@ -141,7 +142,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         *,
         normalize="both",
         backbone="auto",
-        layers="all",
+        layers="blocks",
         max_map_width=512,
         augment=None,
         image_shape=None,
@@ -350,10 +351,10 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
 
     def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
         known = network.layer_names
-        if self.layers == "all":
-            return known
-        if self.layers == "last":
-            return [[name for name in known if not name.startswith("head")][-1]]
+        blocks = [name for name in known if not name.startswith(HEAD)]
+        presets = {"all": known, "blocks": blocks, "last": blocks[-1:]}
+        if isinstance(self.layers, str):
+            return presets[self.layers]
         unknown = [name for name in self.layers if name not in known]
         if unknown or not self.layers:
             raise ValueError(f"layers={self.layers} is not known; pass some of {known}")
