@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -56,7 +57,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
 
-        A sample that is identical to a training sample gets that one's leave-one-out score.
+        A sample that is identical to a training sample gets that one's training score, for which
+        it was left out.
 
         Parameters
         ----------
@@ -180,11 +182,13 @@ def training_scores(detector: Any, X: Array) -> Array:
     for name in ("training_scores_", "negative_outlier_factor_"):
         if hasattr(detector, name):
             return getattr(detector, name)
-    scores = np.empty(len(X))
     in_sample = detector.score_samples(X)
+    if isinstance(detector, FrozenEstimator):  # was fitted on other samples
+        return in_sample
+    scores = np.empty(len(X))
     folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=0)
     for train, test in folds.split(X):
-        copy = clone(detector).fit(X[train], None)
+        copy = clone(detector).fit(X[train])
         held_out, measured = (copy.score_samples(X[rows]) for rows in (test, train))
         if not np.isfinite(held_out).all():
             raise ValueError(

@@ -118,7 +118,7 @@ class NSADetector(OutlierDetector):
             Samples of the shape that was fitted.
         layer : str, default="auto"
             Block of the encoder, such as "conv_block_2", whose positions the heatmaps compare.
-            "auto" is the first one, which has the finest grid.
+            "auto" is the first one, which has the finest grid. Not used for tables.
 
         Returns
         -------
@@ -198,6 +198,8 @@ class NSADetector(OutlierDetector):
         if self._scores_layers:
             return self.scorer_._explain_groups(self.encoder_.transform_layers(X), known)
         features = self.encoder_.transform(X)
+        if isinstance(self.scorer_, FeatureEnsemble):
+            return self.scorer_.explain(features)
         scores = self._known.recall(X, self.scorer_.score_samples(features), self.training_scores_)
         name = type(self.scorer_).__name__
         has_neighbors = isinstance(self.scorer_, MahalanobisCosine)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from skanomaly import CenterCosine, MahalanobisCosine
+from skanomaly.scorers._leave_one_out import LeaveOneOutMetric
 from tests.test_neighbors import exhaustive
 from tests.test_whitening import inverse_root
 
@@ -262,3 +263,39 @@ def test_rotation_scale_and_order_do_not_matter(seed, n, d, whiten):
         moved = detector.fit(3 * (X @ rotation)[order]).score_samples(3 * queries @ rotation)
         assert_allclose(moved, scores, atol=1e-7)
         assert_allclose(detector.training_scores_, training_scores[order], atol=1e-7)
+
+
+@pytest.mark.parametrize("offset, factor", [(1e4, 10), (1e5, 2), (0, 1e5), (1e3, 10), (0, 1)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_centred_leave_one_out_with_an_extreme_row(offset, factor, k):
+    """Without the extreme row the mean moves towards the others, which then almost vanish."""
+    for seed in range(10):
+        X = np.random.default_rng(seed).normal(size=(25, 10)) + offset
+        X[0] *= factor
+        detector = MahalanobisCosine(k, center=True).fit(X)
+        whitened = detector.whitening_.transform(X)
+        metric = LeaveOneOutMetric(
+            whitened, np.zeros(whitened.shape[1]), 25, 1 - detector.whitening_.shrinkage_, True
+        )
+        rows, columns = np.divmod(np.arange(25**2), 25)
+        angles = metric.angles(rows, columns).reshape(25, 25)
+        np.fill_diagonal(angles, np.inf)
+        expected = -np.sort(angles, axis=1)[:, :k].mean(axis=1)
+        assert_allclose(detector.training_scores_, expected, atol=1e-9)
+
+
+def test_collinear_rows_are_not_their_own_neighbours(table):
+    table[5] = 2 * table[0]
+    _, indices = MahalanobisCosine(whiten=False).fit(table).kneighbors(table[[0, 5]])
+    assert_array_equal(indices[:, 0], [5, 0])
+
+
+@pytest.mark.parametrize("scale", [1e306, 1e307, 1.7e308])
+@pytest.mark.parametrize(
+    "detector", [MahalanobisCosine(), CenterCosine(), CenterCosine(whiten=False)]
+)
+def test_largest_numbers(rng, detector, scale):
+    X = rng.uniform(0.2, 1, (30, 4))
+    expected = clone(detector).fit(X).score_samples(X[::-1] * 0.9)
+    scores = clone(detector).fit(X * scale).score_samples(X[::-1] * 0.9 * scale)
+    assert_allclose(scores, expected, atol=1e-9)

@@ -165,7 +165,13 @@ def test_explain_after_trimming_names_positions_in_X(rng):
         ({"groups": {"a": []}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": slice(5, 9)}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": [0, 5]}}, ValueError, "positions below 5"),
-        ({"groups": {"a": ["x"]}}, ValueError, "positions below 5 or names of columns"),
+        ({"groups": {"a": [0.5]}}, ValueError, "positions below 5 or names of columns"),
+        ({"groups": {"a": ["x", 1]}}, ValueError, "positions below 5 or names of columns"),
+        ({"groups": {"a": ["x"]}}, ValueError, "'a' names columns, but X has no column names"),
+        ({"groups": {"a": slice("v", "x")}}, ValueError, "pass a slice of positions or a list"),
+        ({"groups": {0: [1]}}, ValueError, "groups has the key 0; pass names that are str"),
+        ({"groups": {"a": [0, 1, 0]}}, ValueError, "group 'a' has column 0 twice"),
+        ({"scorers": [(1, CenterCosine())]}, ValueError, "the name 1; pass names that are str"),
         ({"groups": {"a": [0, 1], "b": slice(1, 3)}}, ValueError, "'a' and 'b' share column 1"),
         (
             {"scorers": [("a", CenterCosine(), "b")], "groups": {"c": [0]}},
@@ -224,3 +230,64 @@ def test_constant_score_adds_nothing_for_training_samples():
     ensemble = FeatureEnsemble([("k_cos", MahalanobisCosine(whiten=False))], groups=groups).fit(X)
     assert_allclose(ensemble.ranges_[0], 0)
     assert np.isfinite(ensemble.score_samples(X)).all()
+
+
+def test_slices_of_any_kind(table):
+    scores = [
+        FeatureEnsemble(groups=groups).fit(table).training_scores_
+        for groups in (
+            {"a": [4, 3, 2, 1, 0]},
+            {"a": slice(None, None, -1)},
+            {"a": slice(0, 99)},
+        )
+    ]
+    assert_allclose(scores[1], scores[0])
+    assert_allclose(scores[2], scores[0])
+
+
+def test_scorers_are_set_before_their_parameters(table):
+    ensemble = FeatureEnsemble().set_params(
+        scorers=[("near", MahalanobisCosine())], near__n_neighbors=3
+    )
+    assert ensemble.get_params()["near__n_neighbors"] == 3
+    old = ensemble.scorers[0][1]
+    ensemble.set_params(scorers=[("near", MahalanobisCosine())], near__n_neighbors=5)
+    assert (old.n_neighbors, ensemble.scorers[0][1].n_neighbors) == (3, 5)
+
+
+class OwnScores(MahalanobisCosine):
+    def score_samples(self, X):
+        return (super().score_samples(X) * 1e-12).tolist()
+
+
+def test_subclasses_and_small_scores_of_members(table):
+    """What a subclass changes counts, and so do scores that differ by little."""
+    own = FeatureEnsemble([("own", OwnScores())]).fit(table)
+    plain = FeatureEnsemble([("plain", MahalanobisCosine())]).fit(table)
+    assert_allclose(own.members_[0][2].training_scores_, plain.members_[0][2].training_scores_)
+    low, high = plain.ranges_[0]
+    expected = (-np.array(own.members_[0][2].score_samples(table + 1)) - low) / (high - low)
+    assert_allclose(-own.score_samples(table + 1), expected)
+
+
+def test_fit_without_y_and_fitted_members(table):
+    class Centre:
+        def fit(self, X):
+            self.mean_ = X.mean(axis=0)
+            return self
+
+        def score_samples(self, X):
+            return -1e-12 * np.linalg.norm(X - self.mean_, axis=1)
+
+        def get_params(self, deep=True):
+            return {}
+
+    ensemble = FeatureEnsemble([("centre", Centre())]).fit(table)
+    assert_allclose(-ensemble.training_scores_.min(), 1)
+    frozen = FrozenEstimator(GaussianMixture(random_state=0).fit(table + 1))
+    ensemble = FeatureEnsemble([("frozen", frozen)]).fit(table)
+    assert ensemble.members_[0][2] is frozen
+    assert_allclose(
+        -ensemble.training_scores_ * np.ptp(frozen.score_samples(table)),
+        frozen.score_samples(table).max() - frozen.score_samples(table),
+    )

@@ -57,3 +57,14 @@ def test_missing_extra(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install 'skanomaly\[faiss\]'"):
         MahalanobisCosine(index="faiss").fit(table)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_zero_vectors_find_one_another(rng, whiten):
+    X = rng.normal(size=(100, 4)) + 1
+    X[:5] = 0
+    exact, approximate = (
+        MahalanobisCosine(2, whiten=whiten, index=index).fit(X) for index in ("exact", "faiss")
+    )
+    assert_allclose(approximate.training_scores_[:5], exact.training_scores_[:5])
+    assert_allclose(approximate.score_samples(X[:1] * 1.0), exact.score_samples(X[:1]))

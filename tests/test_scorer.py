@@ -95,3 +95,10 @@ def test_changing_the_training_array_changes_nothing(table, scorer):
     expected = scorer.fit(X).score_samples(queries)
     X[:] = 7.0
     assert_array_equal(scorer.score_samples(queries), expected)
+
+
+@pytest.mark.parametrize("scorer", SCORERS, ids=identify)
+def test_copies_of_kept_rows_are_recalled(rng, scorer):
+    X = rng.normal(size=(40, 3))[rng.integers(40, size=80)] + 1
+    trimmed = clone(scorer).set_params(trim=0.3).fit(X)
+    assert_allclose(trimmed.score_samples(X), trimmed.training_scores_, atol=1e-12)

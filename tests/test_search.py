@@ -1,13 +1,14 @@
 """The tiled search: the same as sorting all angles, also where float32 cannot tell them apart."""
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skanomaly import MahalanobisCosine
 from skanomaly.scorers import _search
@@ -137,6 +138,20 @@ def test_number_of_threads_does_not_matter(rng, small_tiles):
         angles, indices = AngularNeighbors(reference).nearest(queries, 2)
     assert_array_equal(angles, expected[0])
     assert_array_equal(indices, expected[1])
+
+
+def test_concurrent_searches_leave_the_threads_of_blas_alone(rng, small_tiles):
+    neighbors, queries = AngularNeighbors(rng.normal(size=(90, 5))), rng.normal(size=(40, 5))
+    expected = neighbors.nearest(queries, 2)[0]
+
+    def count_threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = count_threads()
+    with ThreadPoolExecutor(4) as pool:
+        for angles, _ in pool.map(lambda _: neighbors.nearest(queries, 2), range(40)):
+            assert_array_equal(angles, expected)
+    assert count_threads() == before
 
 
 def test_memory_is_bounded(rng):

@@ -6,7 +6,7 @@ from .._array_api import Array, as_float64, namespace
 from .._training_rows import TrainingRows
 from ._angles import angle, unit_rows
 from ._leave_one_out import LeaveOneOutMetric
-from ._neighbors import by_blocks
+from ._neighbors import by_blocks, column_means
 from ._scorer import Scorer
 from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
 
@@ -86,7 +86,7 @@ class CenterCosine(Scorer):
 
     def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
         xp = namespace(X)
-        self.mean_ = xp.sum(X, axis=0, dtype=xp.float64) / X.shape[0]
+        self.mean_ = column_means(X)
         self.whitening_ = fit_whitening(self, X, center=False) if self.whiten else None
         center = self._whitened(self.mean_[None, :])
         if not xp.any(center != 0):

@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import check_is_fitted
 
 from .._array_api import Array, like, namespace, to_numpy
-from .._training_rows import TrainingRows, replace_known
+from .._training_rows import TrainingRows, positions_in, replace_known
 from ..base import training_scores
 from ._center_cosine import CenterCosine
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
 from ._scorer import Scorer
 
-DEGENERATE = 1e-8  # range of training scores that do not differ; angles are rounded by less
+DEGENERATE = 1e-8  # relative range of training scores that do not differ; rounding is less
 ANGULAR = (MahalanobisCosine, CenterCosine)
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
 
@@ -102,6 +104,8 @@ class FeatureEnsemble(Scorer, _BaseComposition):
 
     def set_params(self, **params):
         """Set parameters of this estimator or, as ``name__parameter``, of a named scorer."""
+        if "scorers" in params:  # before those of the scorers that it names
+            self.scorers = params.pop("scorers")
         return self._set_params("_named_scorers", **params)
 
     def explain(self, X):
@@ -149,7 +153,10 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         super()._fit_validated(features)
 
     def _score_samples(self, X):
-        contributions = self._contributions_of(self._split(X), self._known)
+        return self._recall_rows(self._split(X))
+
+    def _recall_rows(self, features):
+        contributions = self._contributions_of(features, self._known)
         return -namespace(contributions).sum(contributions, axis=1)
 
     def _explain_groups(self, features: dict[str, Array], own: np.ndarray | None = None) -> Bunch:
@@ -162,7 +169,7 @@ class FeatureEnsemble(Scorer, _BaseComposition):
             members=[f"{group}/{name}" for group, name, _ in self.members_],
             contributions=contributions,
             neighbors={
-                f"{group}/{name}": self._neighbors_of(scorer, features[group], own)
+                f"{group}/{name}": self._neighbors_of(scorer, group, features[group], own)
                 for group, name, scorer in self.members_
                 if isinstance(scorer, MahalanobisCosine)
             },
@@ -184,14 +191,14 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         }
 
     def _fit_rows(self, features, known):
+        xp = namespace(next(iter(features.values())))
         members, ranges, contributions = [], [], []
         for group, rows in features.items():
             for name, scorer in self._scorers_of(group):
                 fitted, anomaly = _fit_member(group, scorer, rows, known[group])
-                xp = namespace(anomaly)
                 members.append((group, name, fitted))
                 ranges.append([float(xp.min(anomaly)), float(xp.max(anomaly))])
-                contributions.append(_rescale(anomaly, *ranges[-1]))
+                contributions.append(_rescale(fitted, anomaly, *ranges[-1]))
         self.members_ = members
         self.ranges_ = like(np.array(ranges), contributions[0])
         self._row_contributions = xp.stack(contributions, axis=1)
@@ -207,19 +214,18 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         columns = []
         for j, (group, _, scorer) in enumerate(self.members_):
             low, high = (float(self.ranges_[j, i]) for i in (0, 1))
-            scores = _rescale(-_member_scores(scorer, features[group]), low, high)
+            scores = _rescale(scorer, -_member_scores(scorer, features[group]), low, high)
             if known:
                 scores = replace_known(index[group], scores, self._row_contributions[:, j])
             columns.append(scores)
         return namespace(columns[0]).stack(columns, axis=1)
 
-    def _neighbors_of(self, scorer, rows: Array, own: np.ndarray | None) -> tuple[Array, Array]:
+    def _neighbors_of(
+        self, scorer, group: str, rows: Array, own: np.ndarray | None
+    ) -> tuple[Array, Array]:
+        own = self._known[group].find(rows) if own is None else own
         angles, indices = scorer._kneighbors_rows(rows, own)
-        if self._kept is not None:
-            kept = like(self._kept, indices)
-            xp = namespace(kept)
-            indices = xp.reshape(xp.take(kept, xp.reshape(indices, (-1,))), indices.shape)
-        return angles, indices
+        return angles, positions_in(self._kept, indices)
 
     @staticmethod
     def _fingerprint(features):
@@ -256,6 +262,9 @@ class FeatureEnsemble(Scorer, _BaseComposition):
                 f"scorers={self.scorers}; pass 'ens' or a list of (name, detector) or "
                 "(name, detector, groups)"
             )
+        for entry in self.scorers:
+            if not isinstance(entry[0], str):
+                raise ValueError(f"scorers has the name {entry[0]!r}; pass names that are str")
         self._validate_names([entry[0] for entry in self.scorers])
         for name, scorer, *_ in self.scorers:
             if not (hasattr(scorer, "fit") and hasattr(scorer, "score_samples")):
@@ -294,13 +303,16 @@ def _fit_member(group: str, scorer: Any, rows: Array, known: TrainingRows) -> tu
     """A fitted copy of the scorer and the training samples' anomaly scores."""
     try:
         fitted = clone(scorer)
-        if isinstance(fitted, ANGULAR):  # need not validate and fingerprint the rows again
+        if type(fitted) in ANGULAR:  # need not validate and fingerprint the rows again
             fitted._validate_params()
             fitted.n_features_in_ = rows.shape[1]
             fitted._fit_validated(rows, known)
             return fitted, -fitted.training_scores_
         in_memory = to_numpy(rows)
-        fitted.fit(in_memory, None)
+        if isinstance(fitted, FrozenEstimator):
+            check_is_fitted(fitted)
+        else:
+            fitted.fit(in_memory)
         return fitted, -like(training_scores(fitted, in_memory), rows)
     except ValueError as error:
         raise ValueError(f"{type(scorer).__name__} on group {group!r}: {error}") from error
@@ -308,11 +320,12 @@ def _fit_member(group: str, scorer: Any, rows: Array, known: TrainingRows) -> tu
 
 def _member_scores(scorer: Any, rows: Array) -> Array:
     """Scores of new rows in float64."""
-    if isinstance(scorer, ANGULAR):
+    if type(scorer) in ANGULAR:
         return scorer._score_rows(rows)
-    return like(scorer.score_samples(to_numpy(rows)).astype(np.float64), rows)
+    return like(np.asarray(scorer.score_samples(to_numpy(rows)), dtype=np.float64), rows)
 
 
-def _rescale(anomaly: Array, low: float, high: float) -> Array:
+def _rescale(scorer: Any, anomaly: Array, low: float, high: float) -> Array:
     # divided by a range that is rounding noise, a score would drown all others
-    return (anomaly - low) / (high - low if high - low > DEGENERATE else 1.0)
+    unit = 1.0 if type(scorer) in ANGULAR else max(abs(low), abs(high))
+    return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)

@@ -61,8 +61,9 @@ class FaissNeighbors(AngularNeighbors):
         _, found = self._index.search(queries, n_candidates)
         own = np.arange(len(found))[:, None]
         counts = (found >= 0) & ~(skip_self & (found == own))
-        # where the lists that were looked into held too few, all rows are candidates
-        short = np.flatnonzero(counts.sum(axis=1) < k)
+        # where the lists that were looked into held too few, all rows are candidates; and for zero
+        # vectors, which have no list
+        short = np.flatnonzero((counts.sum(axis=1) < k) | ~queries.any(axis=1))
         rows, columns = np.nonzero(counts)
         columns = found[rows, columns]
         if len(short):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._array_api import Array, device, namespace, row_slices
+from .._array_api import Array, device, namespace, row_slices, spread
 from ._angles import angle, unit_rows
 from ._neighbors import PAIR_BYTES, by_blocks
+
+CANCELLING = 0.03  # lengths that differ by less, relative to their sum, may cancel
 
 
 class LeaveOneOutMetric:
@@ -90,10 +92,26 @@ class LeaveOneOutMetric:
         tiny = xp.finfo(dtype).smallest_normal
         product /= xp.sqrt(xp.clip(squared_norms, min=tiny))
         product /= xp.sqrt(xp.clip(own_norms, min=tiny))
+        if self.shift:
+            product = self._mend_cancellation(product, rows, chosen)
         # zero vectors are at 0 from one another
         both_zero = self.is_zero[rows, ...][:, None] & self.is_zero[chosen, ...][None, :]
         product = xp.where(both_zero, xp.ones_like(product), product)
         return self._without_self(product, rows, chosen)
+
+    def _mend_cancellation(self, cosines: Array, rows: slice, columns: slice) -> Array:
+        """Exact cosines where a column, seen from the mean without the row, almost vanishes."""
+        xp = namespace(cosines)
+        lengths = xp.sqrt(self.squared_norms[columns])[None, :]
+        moved = self.shift * xp.sqrt(self.squared_deviations[rows])[:, None]
+        may_cancel = xp.reshape(xp.abs(lengths - moved) < CANCELLING * (lengths + moved), (-1,))
+        (flat,) = xp.nonzero(may_cancel)
+        if flat.shape[0] == 0:
+            return cosines
+        width = cosines.shape[1]
+        exact = self.angles(flat // width + rows.start, flat % width + columns.start)
+        exact = xp.astype(xp.cos(exact), cosines.dtype)
+        return xp.reshape(spread(exact, may_cancel, xp.reshape(cosines, (-1,))), cosines.shape)
 
     def tolerance(self, rows: slice, dtype: Any) -> Array:
         xp = namespace(self.whitened)

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._array_api import Array, like, namespace
-from .._training_rows import TrainingRows
+from .._training_rows import TrainingRows, positions_in
 from ._leave_one_out import LeaveOneOutMetric
-from ._neighbors import AngularNeighbors, Centering, drop_one
+from ._neighbors import AngularNeighbors, Centering, column_means, drop_one
 from ._scorer import Scorer
 from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
 
@@ -131,19 +131,17 @@ class MahalanobisCosine(Scorer):
         indices : int array of shape (n_samples, n_neighbors)
             Positions in the X of ``fit``.
         """
-        return self._kneighbors_rows(self._check_input(X, "kneighbors"))
+        X = self._check_input(X, "kneighbors")
+        return self._kneighbors_rows(X, positions_in(self._kept, self._known.find(X)))
 
-    def _kneighbors_rows(self, X: Array, own: np.ndarray | None = None) -> tuple[Array, Array]:
+    def _kneighbors_rows(self, X: Array, own: np.ndarray) -> tuple[Array, Array]:
         """As `kneighbors`; `own` tells which training sample each query is known to be, or -1."""
         xp = namespace(X)
         k = self.n_neighbors
         angles, indices = self._neighbors.nearest(X, k + 1)
-        for positions in (self._stored, self._kept):
-            if positions is not None:
-                flat = xp.take(like(positions, X), xp.reshape(indices, (-1,)))
-                indices = xp.reshape(flat, indices.shape)
+        indices = positions_in(self._kept, positions_in(self._stored, indices))
         # one of the k + 1 is too many: the query itself, or else the furthest
-        is_own = indices < 0 if own is None else indices == like(own, X)[:, None]
+        is_own = indices == like(own, X)[:, None]
         first_or_last = k * xp.astype(angles[:, :1] >= COINCIDENCE, xp.int64)
         return drop_one(angles, indices, is_own, otherwise=first_or_last)
 
@@ -155,7 +153,7 @@ class MahalanobisCosine(Scorer):
                 f"n_neighbors={self.n_neighbors} needs more than {n_samples} samples; "
                 f"pass at most {n_samples - 1}"
             )
-        self.mean_ = xp.sum(X, axis=0, dtype=xp.float64) / X.shape[0]
+        self.mean_ = column_means(X)
         self.whitening_ = fit_whitening(self, X) if self.whiten else None
         # copies beyond those that can be neighbours would only tie
         stored, place = known.limit_copies(self.n_neighbors + 1)

@@ -28,6 +28,14 @@ def by_blocks(compute: Callable[[Array], Array], X: Array) -> Array:
     return namespace(X).concat([compute(X[part, ...]) for part in _blocks(X)])
 
 
+def column_means(X: Array) -> Array:
+    """Mean row in float64, which cannot overflow."""
+    xp = namespace(X)
+    shrink = 2.0 ** -X.shape[0].bit_length()  # a power of two rounds nothing
+    total = sum(xp.sum(as_float64(X[part, ...]) * shrink, axis=0) for part in _blocks(X))
+    return total * (1 / (shrink * X.shape[0]))
+
+
 def _blocks(X: Array) -> Iterator[slice]:
     return row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES)
 
@@ -160,10 +168,10 @@ class AngularNeighbors:
         found = self._search(xp.take(units, searched, axis=0), k)
         return spread(found[0], ~is_zero, angles), spread(found[1], ~is_zero, indices)
 
-    def _nearest_to_zero(self, like: Array, k: int) -> tuple[Array, Array]:
-        xp = namespace(like)
-        units = [self.search_units(part, xp.float32) for part in _blocks(self.rows)]
-        is_other = xp.concat([xp.any(u != 0, axis=1) for u in units])
+    def _nearest_to_zero(self, units: Array, k: int) -> tuple[Array, Array]:
+        xp = namespace(units)
+        parts = [self.search_units(part, xp.float32) for part in _blocks(self.rows)]
+        is_other = xp.concat([xp.any(part != 0, axis=1) for part in parts])
         order = xp.argsort(xp.astype(is_other, xp.int64), stable=True)[:k]
         angles = xp.astype(xp.take(is_other, order), xp.float64) * (xp.pi / 2)
         return angles, order

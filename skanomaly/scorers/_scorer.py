@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
 
-from .._array_api import Array, device, like, namespace, spread, to_numpy
+from .._array_api import Array, like, namespace, to_numpy
 from .._training_rows import TrainingRows, replace_known
 from ..base import OutlierDetector, atomic_fit
 
@@ -20,7 +20,8 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
     """A detector that is also a transformer: its anomaly score is a feature.
 
     A subclass defines ``_fit_rows(X, known)``, which returns leave-one-out scores, and
-    ``_score_rows(X)``, the scores of new samples.
+    ``_score_rows(X)``, the scores of new samples. After fit, ``_known`` and ``_row_scores`` are
+    about the rows that were not trimmed, ``_kept`` tells where in X these are.
     """
 
     _n_features_out = 1
@@ -91,11 +92,15 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
             self._row_scores = self._fit_rows(self._take_rows(X, kept), self._known)
             is_kept = np.isin(np.arange(n_rows), kept)
             left_out = self._take_rows(X, np.flatnonzero(~is_kept))
-            scores = _interleave(self._row_scores, self._score_rows(left_out), is_kept)
+            scores = _interleave(self._row_scores, self._recall_rows(left_out), is_kept)
         self._kept = previous  # positions of the fitted rows in X; None if all were
         self._finish_fit(scores)
 
-    def _score_samples(self, X: Any) -> Array:
+    def _score_samples(self, X: Array) -> Array:
+        return self._recall_rows(X)
+
+    def _recall_rows(self, X: Any) -> Array:
+        """Scores of rows, which for fitted ones are leave-one-out."""
         return replace_known(self._known.find(X), self._score_rows(X), self._row_scores)
 
     def _fit_rows(self, X: Any, known: Any) -> Array:
@@ -125,6 +130,6 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
 
 def _interleave(where_true: Array, where_false: Array, mask: np.ndarray) -> Array:
     """One array whose entries come, in order, from two, as the mask says."""
-    mask = like(mask, where_true)
-    empty = namespace(where_true).zeros(mask.shape[0], device=device(where_true))
-    return spread(where_true, mask, spread(where_false, ~mask, empty))
+    xp = namespace(where_true)
+    order = np.argsort(np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]))
+    return xp.take(xp.concat([where_true, where_false]), like(order, where_true))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from threadpoolctl import ThreadpoolController
@@ -74,9 +75,32 @@ def smallest_angles(
     return xp.concat(angles), xp.concat(indices)
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
+class _SingleThreadedBlas:
+    """Limits numpy's BLAS, of which a process has one, to one thread while any search runs."""
+
+    def __init__(self):
+        self.lock = Lock()
+        self.n_users = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[int]:
+        """Yields the number of threads that BLAS had."""
+        with self.lock:
+            if self.n_users == 0:
+                blas = ThreadpoolController().select(user_api="blas")
+                self.n_threads = max((b.num_threads for b in blas.lib_controllers), default=1)
+                self.limits = blas.limit(limits=1)
+            self.n_users += 1
+        try:
+            yield self.n_threads
+        finally:
+            with self.lock:
+                self.n_users -= 1
+                if self.n_users == 0:
+                    self.limits.restore_original_limits()
+
+
+_single_threaded_blas = _SingleThreadedBlas()
 
 
 @contextmanager
@@ -88,9 +112,7 @@ def _parallel_map(tasks: list, reference: Array) -> Iterator[Callable]:
     if not is_numpy_array(reference) or len(tasks) == 1:
         yield map
         return
-    blas = _blas()
-    n_threads = max((library.num_threads for library in blas.lib_controllers), default=1)
-    with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
+    with _single_threaded_blas() as n_threads, ThreadPoolExecutor(n_threads) as pool:
         yield pool.map
 
 

@@ -63,7 +63,7 @@ class Whitening:
     ``(1 - shrinkage) * S + shrinkage * trace(S) / d * I``. A rotation changes no angle, so that
     coordinates along the eigenvectors are returned. Outside the span of the fitted rows S is
     isotropic; all that a row has there is one more coordinate, its norm. With n < d samples the
-    eigenvectors come from the n x n Gram matrix: cost and memory are linear in d.
+    eigenvectors come from an n x n matrix: cost and memory are linear in d.
 
     Parameters
     ----------
@@ -92,17 +92,22 @@ class Whitening:
         n_features = X.shape[1]
         xp = namespace(X)
         self.exponent_ = float(xp.max(row_exponents(X)))
-        self.mean_ = self._mean(X)
+        self._mean = self._mean_of(X)
         eigenvalues, basis, squared_norms = self._principal_axes(X)
         if isinstance(self.shrinkage, str):
             shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, squared_norms, n_features)
         else:
             shrinkage = float(self.shrinkage or 0.0)
-        self.shrinkage_ = shrinkage
-        floor = shrinkage * eigenvalues.sum() / n_features
-        scale = ((1 - shrinkage) * eigenvalues + floor) ** -0.5
-        kept = _count_components(self.n_components, eigenvalues)
-        self.basis_, scale = basis[:, -kept:] if kept else basis, scale[-kept:]
+        self.shrinkage_ = shrinkage if shrinkage > RANK_TOLERANCE else 0.0
+        floor = self.shrinkage_ * eigenvalues.sum() / n_features
+        variances = (1 - self.shrinkage_) * eigenvalues + floor
+        # without shrinkage, directions that the rows do not have are ignored
+        rank = int((variances > RANK_TOLERANCE * eigenvalues[-1]).sum())
+        kept = _count_components(self.n_components, eigenvalues[len(eigenvalues) - rank :])
+        self.basis_, scale = (
+            basis[:, basis.shape[1] - kept :],
+            variances[len(variances) - kept :] ** -0.5,
+        )
         # without n_components, of what is outside the span only the norm is kept
         keeps_outside = floor > 0 and self.n_components is None
         self.scale_outside_ = float(floor**-0.5) if keeps_outside else 0.0
@@ -128,7 +133,7 @@ class Whitening:
         exponents = xp.clip(exponents, min=-MAX_EXPONENT, max=MAX_EXPONENT)
         return as_float64(X) * xp.pow(xp.full_like(exponents, 2.0), exponents)
 
-    def _mean(self, X: Array) -> Array:
+    def _mean_of(self, X: Array) -> Array:
         xp = namespace(X)
         return sum(xp.sum(block, axis=0) for block in self._blocks(X)) / X.shape[0]
 
@@ -136,43 +141,43 @@ class Whitening:
         """Eigenvalues (r,) and -vectors (d, r) of the covariance, ascending; squared norms (n,)."""
         xp = namespace(X)
         n_samples, n_features = X.shape
-        on_gram_side = n_samples < n_features
-        if on_gram_side:
+        if n_samples < n_features:
             centered = self._rescale(X)
-            centered -= self.mean_
-            product = centered @ centered.T
+            centered -= self._mean
             squared_norms = xp.sum(centered * centered, axis=1)
+            # orthonormal whatever the scales, unlike products with eigenvectors of the Gram matrix
+            basis, triangular = xp.linalg.qr(centered.T)
+            del centered
+            product = triangular @ triangular.T
         else:
-            product, norms = 0.0, []
+            basis, product, norms = None, 0.0, []
             for block in self._blocks(X):
-                block -= self.mean_
+                block -= self._mean
                 product = product + block.T @ block
                 norms.append(xp.sum(block * block, axis=1))
             squared_norms = xp.concat(norms)
         values, vectors = xp.linalg.eigh(product / n_samples)
-        values = to_numpy(values)
-        (kept,) = np.nonzero(values > RANK_TOLERANCE * max(values[-1], 0.0))
-        values, vectors = values[kept], vectors[:, vectors.shape[1] - len(kept) :]
-        if on_gram_side:
-            vectors = centered.T @ (vectors / like((values * n_samples) ** 0.5, vectors))
-        return values, vectors, to_numpy(squared_norms)
+        vectors = vectors if basis is None else basis @ vectors
+        return to_numpy(values).clip(min=0), vectors, to_numpy(squared_norms)
 
     def _add_mean_direction(self, basis: Array, scale: np.ndarray) -> tuple[Array, np.ndarray]:
         """Uncentred rows leave the span of the centred ones along the mean only."""
         xp = namespace(basis)
-        outside = self.mean_ - basis @ (basis.T @ self.mean_)
+        outside = self._mean
+        for _ in range(2):  # rounding leaves some of a small rest inside the first time
+            outside = outside - basis @ (basis.T @ outside)
         norm = float(vector_norm(outside)[0])
-        if norm <= RANK_TOLERANCE * float(vector_norm(self.mean_)[0]):
+        if norm <= RANK_TOLERANCE * float(vector_norm(self._mean)[0]):
             return basis, scale
         basis = xp.concat([basis, (outside / norm)[:, None]], axis=1)
         return basis, np.append(scale, self.scale_outside_)
 
     def transform(self, X: Array) -> Array:
-        """Whitened coordinates, float64 of shape (n, rank + 1); the last one is never negative."""
+        """Whitened coordinates, float64; the last one is the norm outside of the span."""
         xp = namespace(X)
         X = self._rescale(X)
         if self.center:
-            X -= self.mean_
+            X -= self._mean
         inside = X @ self.basis_
         if self.scale_outside_ == 0.0 or self.basis_.shape[1] == X.shape[1]:
             outside = xp.zeros_like(X[:, :1])
