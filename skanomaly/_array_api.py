@@ -26,6 +26,7 @@ __all__ = [
     "like",
     "namespace",
     "numpy_state",
+    "product_eps",
     "row_slices",
     "spread",
     "to_numpy",
@@ -69,6 +70,15 @@ def numpy_state(self: Any) -> dict:
     """State of an object with its arrays in host memory, as pickles keep it."""
     is_array = is_array_api_obj
     return {name: to_numpy(v) if is_array(v) else v for name, v in vars(self).items()}
+
+
+def product_eps(X: Array, dtype: Any) -> float:
+    """Relative rounding error of one step of a matrix product of arrays like X in `dtype`."""
+    xp = namespace(X)
+    if is_torch_array(X) and X.device.type == "cuda" and dtype == xp.float32:
+        # the user may have allowed products of fewer digits
+        return {"highest": 2**-23, "high": 2**-10}.get(xp.get_float32_matmul_precision(), 2**-7)
+    return float(xp.finfo(dtype).eps)
 
 
 def vector_norm(X: Array) -> Array:

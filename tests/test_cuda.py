@@ -65,3 +65,18 @@ def test_scorers_compute_where_the_tensors_are(table, detector):
         assert_allclose(scores.cpu(), expected, atol=1e-9)
     loaded = pickle.loads(pickle.dumps(detector))
     assert_allclose(loaded.score_samples(table + 0.1), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_products_of_few_digits_find_the_same_neighbours(rng, precision):
+    X, queries = rng.normal(size=(2000, 32)), rng.normal(size=(500, 32))
+    expected = MahalanobisCosine(5).fit(X).score_samples(queries)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with config_context(array_api_dispatch=True):
+            detector = MahalanobisCosine(5).fit(torch.asarray(X, device="cuda"))
+            scores = detector.score_samples(torch.asarray(queries, device="cuda"))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert_allclose(scores.cpu(), expected, atol=1e-9)

@@ -123,7 +123,7 @@ def test_refit_on_images_forgets_the_table(table, images):
 def test_global_output_setting(table):
     with config_context(transform_output="polars"):
         encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
-        assert encoder.transform(table).shape == (60, 3 * 256 + 256 + 128)
+        assert encoder.transform(table).shape == (60, 3 * 256)
 
 
 def test_extreme_entries_of_tables(table):

@@ -252,6 +252,10 @@ def test_explain_with_other_parts(images, table):
     assert explanation.members == ["MahalanobisCosine"]
     _, indices = explanation.neighbors["MahalanobisCosine"]
     assert indices.shape == (4, 2) and not (indices == np.arange(4)[:, None]).any()
+    grouped = NSADetector(PCA(2), FeatureEnsemble(groups={"a": [0], "b": [1]})).fit(table)
+    explanation = grouped.explain(table + 0.1)
+    assert explanation.members == ["a/k_cos", "a/k_cos_mah", "b/k_cos", "b/k_cos_mah"]
+    assert_allclose(explanation.contributions.sum(axis=1), -grouped.score_samples(table + 0.1))
     other = NSADetector(PCA(2), IsolationForest(), random_state=0).fit(table)
     explanation = other.explain(table + 0.1)
     assert explanation.neighbors == {} and explanation.heatmaps is None

@@ -282,8 +282,6 @@ class FeatureEnsemble(Scorer, _BaseComposition):
                 raise ValueError(
                     f"scorer {name!r} is for groups {groups!r}; pass some of {list(self.groups_)}"
                 )
-        if not any(self._scorers_of(group) for group in self.groups_):
-            raise ValueError("no group has a score")
 
     def _scorers_of(self, group: str) -> list:
         if isinstance(self.scorers, str):

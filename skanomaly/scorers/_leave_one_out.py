@@ -6,7 +6,7 @@ from typing import Any
 
 from .._array_api import Array, device, namespace, row_slices, spread
 from ._angles import angle, unit_rows
-from ._neighbors import PAIR_BYTES, by_blocks
+from ._neighbors import PAIR_BYTES, by_blocks, rounding
 
 CANCELLING = 0.03  # lengths that differ by less, relative to their sum, may cancel
 
@@ -116,8 +116,7 @@ class LeaveOneOutMetric:
     def tolerance(self, rows: slice, dtype: Any) -> Array:
         xp = namespace(self.whitened)
         amplification = 1 + xp.sqrt(self.gain[rows, ...] * self.squared_norms[rows, ...])
-        rounding = 4 * xp.finfo(dtype).eps * (4 + self.whitened.shape[1] ** 0.5)
-        return rounding * amplification
+        return 4 * rounding(self.whitened, dtype) * amplification
 
     def angles(self, rows: Array, columns: Array) -> Array:
         """Angles of pairs of a row and another one, in float64."""

@@ -11,6 +11,7 @@ from .._array_api import (
     device,
     namespace,
     numpy_state,
+    product_eps,
     row_slices,
     spread,
     vector_norm,
@@ -235,4 +236,4 @@ class PlainMetric:
 
 def rounding(X: Array, dtype: Any) -> float:
     """Error that a product of unit rows of X may have in `dtype`."""
-    return float(namespace(X).finfo(dtype).eps) * (4 + X.shape[1] ** 0.5)
+    return product_eps(X, dtype) * (4 + X.shape[1] ** 0.5)
