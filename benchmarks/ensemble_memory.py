@@ -27,7 +27,9 @@ def as_32_by_32(X):
 
 def measure(train, images):
     """MiB and seconds of fitting and of scoring, in a process of its own."""
-    encoder = SelfSupervisedEncoder(backbone="resnet18", layers="all", max_epochs=0)
+    encoder = SelfSupervisedEncoder(
+        backbone="resnet18", layers="all", max_map_width=512, max_epochs=0
+    )
     NSADetector(encoder, random_state=0).fit(train[:64]).score_samples(images[:64])
     detector = NSADetector(encoder, random_state=0)
     figures = {}

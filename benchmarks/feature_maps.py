@@ -79,7 +79,7 @@ def main():
         figures = {}
         for name, n in epochs.items():
             encoder = SelfSupervisedEncoder(
-                args.objective, layers="all", max_epochs=n, random_state=seed
+                args.objective, layers="all", max_map_width=512, max_epochs=n, random_state=seed
             )
             cells = evaluate(encoder, *images)
             figures |= {(name, *cell): auroc for cell, auroc in cells.items()}

@@ -61,7 +61,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         ``conv_block_n (1x1)`` (averaged over positions) of images, ``dense_block_n`` of tables.
         "all" adds ``head_layer_n``, the projector's layers, which the paper's ensemble has too but
         which detect little after SimCLR. "last" is the embedding.
-    max_map_width : int or None, default=512
+    max_map_width : int or None, default=256
         Flattened maps with more values are projected to this many by a random projection that
         keeps angles on average, so that scoring them is cheap. None keeps all values.
     augment : callable, optional
@@ -143,7 +143,7 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         normalize="both",
         backbone="auto",
         layers="blocks",
-        max_map_width=512,
+        max_map_width=256,
         augment=None,
         image_shape=None,
         temperature=0.2,
