@@ -66,13 +66,13 @@ def replace_known(index: np.ndarray, scores: Array, training_scores: Array) -> A
     return xp.where(known, xp.take(training_scores, xp.clip(index, min=0), axis=0), scores)
 
 
-def positions_in(kept: np.ndarray | None, index: Array) -> Array:
+def positions_in(kept: Array | None, index: Array) -> Array:
     """``kept[index]`` for an index of any shape, where -1 stays; None keeps all."""
     if kept is None:
         return index
     xp = namespace(index)
     flat = xp.reshape(index, (-1,))
-    found = xp.take(like(kept, index), xp.clip(flat, min=0))
+    found = xp.take(kept, xp.clip(flat, min=0))
     return xp.reshape(xp.where(flat >= 0, found, flat), index.shape)
 
 

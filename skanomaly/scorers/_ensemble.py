@@ -179,7 +179,8 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         """Positions among the rows that were not trimmed, or -1."""
         if self._kept is None:
             return index
-        return np.where(np.isin(index, self._kept), np.searchsorted(self._kept, index), -1)
+        kept = to_numpy(self._kept)
+        return np.where(np.isin(index, kept), np.searchsorted(kept, index), -1)
 
     def _split(self, X: Array) -> dict[str, Array]:
         xp = namespace(X)

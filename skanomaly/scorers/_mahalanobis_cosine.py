@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._array_api import Array, like, namespace
@@ -132,9 +131,9 @@ class MahalanobisCosine(Scorer):
             Positions in the X of ``fit``.
         """
         X = self._check_input(X, "kneighbors")
-        return self._kneighbors_rows(X, positions_in(self._kept, self._known.find(X)))
+        return self._kneighbors_rows(X, positions_in(self._kept, like(self._known.find(X), X)))
 
-    def _kneighbors_rows(self, X: Array, own: np.ndarray) -> tuple[Array, Array]:
+    def _kneighbors_rows(self, X: Array, own: Array) -> tuple[Array, Array]:
         """As `kneighbors`; `own` tells which training sample each query is known to be, or -1."""
         xp = namespace(X)
         k = self.n_neighbors
@@ -157,7 +156,7 @@ class MahalanobisCosine(Scorer):
         self.whitening_ = fit_whitening(self, X) if self.whiten else None
         # copies beyond those that can be neighbours would only tie
         stored, place = known.limit_copies(self.n_neighbors + 1)
-        self._stored = stored if len(stored) < n_samples else None
+        self._stored = like(stored, X) if len(stored) < n_samples else None
         self._neighbors = self._make_neighbors(
             X if self._stored is None else self._take_rows(X, stored)
         )

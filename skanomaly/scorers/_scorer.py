@@ -93,7 +93,8 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
             is_kept = np.isin(np.arange(n_rows), kept)
             left_out = self._take_rows(X, np.flatnonzero(~is_kept))
             scores = _interleave(self._row_scores, self._recall_rows(left_out), is_kept)
-        self._kept = previous  # positions of the fitted rows in X; None if all were
+        # positions of the fitted rows in X; None if all were
+        self._kept = None if previous is None else like(previous, scores)
         self._finish_fit(scores)
 
     def _score_samples(self, X: Array) -> Array:
