@@ -141,4 +141,5 @@ class LeaveOneOutMetric:
             xp.arange(chosen.start, chosen.stop, device=device(cosines))
             for chosen in (rows, columns)
         )
-        return xp.where(row[:, None] == column[None, :], -xp.inf, cosines)
+        is_self = row[:, None] == column[None, :]
+        return xp.where(is_self, xp.full_like(cosines, -xp.inf), cosines)
