@@ -68,8 +68,7 @@ def as_float64(X: Array) -> Array:
 
 def numpy_state(self: Any) -> dict:
     """State of an object with its arrays in host memory, as pickles keep it."""
-    is_array = is_array_api_obj
-    return {name: to_numpy(v) if is_array(v) else v for name, v in vars(self).items()}
+    return {k: to_numpy(v) if is_array_api_obj(v) else v for k, v in vars(self).items()}
 
 
 def product_eps(X: Array, dtype: Any) -> float:

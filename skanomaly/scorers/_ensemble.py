@@ -156,8 +156,7 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         return self._recall_rows(self._split(X))
 
     def _recall_rows(self, features):
-        contributions = self._contributions_of(features, self._known)
-        return -namespace(contributions).sum(contributions, axis=1)
+        return self._score_rows(features, self._known)
 
     def _explain_groups(self, features: dict[str, Array], own: np.ndarray | None = None) -> Bunch:
         """As `explain`; `own` tells which training sample each row is known to be, or -1."""
@@ -205,8 +204,8 @@ class FeatureEnsemble(Scorer, _BaseComposition):
         self._row_contributions = xp.stack(contributions, axis=1)
         return -xp.sum(self._row_contributions, axis=1)
 
-    def _score_rows(self, features):
-        contributions = self._contributions_of(features, None)
+    def _score_rows(self, features, known=None):
+        contributions = self._contributions_of(features, known)
         return -namespace(contributions).sum(contributions, axis=1)
 
     def _contributions_of(self, features: dict[str, Array], known: dict | None) -> Array:
