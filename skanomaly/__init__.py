@@ -13,25 +13,30 @@ from ._version import __version__
 
 _HOME = {
     "CenterCosine": "scorers",
+    "EarlyStopping": "training",
     "FeatureEnsemble": "scorers",
     "MahalanobisCosine": "scorers",
     "NSADetector": "nsa",
     "OneClassKFold": "model_selection",
+    "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
 }
 
 if TYPE_CHECKING:
-    from .encoders import SelfSupervisedEncoder
+    from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
     from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine
+    from .training import EarlyStopping
 
 __all__ = [
     "CenterCosine",
+    "EarlyStopping",
     "FeatureEnsemble",
     "MahalanobisCosine",
     "NSADetector",
     "OneClassKFold",
+    "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
 ]

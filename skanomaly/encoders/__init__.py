@@ -1,5 +1,18 @@
 """Encoders: transformers that turn images and tables into features."""
 
+from ._augmentations import ColumnCorruption, ImageAugmentation
+from ._pretrained import PretrainedEncoder
 from ._self_supervised import SelfSupervisedEncoder
+from .objectives import BYOL, Objective, ShiftedSimCLR, SimCLR, SimSiam
 
-__all__ = ["SelfSupervisedEncoder"]
+__all__ = [
+    "BYOL",
+    "ColumnCorruption",
+    "ImageAugmentation",
+    "Objective",
+    "PretrainedEncoder",
+    "SelfSupervisedEncoder",
+    "ShiftedSimCLR",
+    "SimCLR",
+    "SimSiam",
+]

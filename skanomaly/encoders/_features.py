@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from ._networks import Backbone
+from ._modules import Backbone, average_positions
+from ._preprocessing import Preprocessing
 from .objectives import Objective
 
 POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
@@ -40,55 +42,56 @@ class SparseProjection(nn.Module):
 
 
 class EncoderNetwork(nn.Module):
-    """Input standardisation, backbone and objective in one module.
+    """Preprocessing, backbone and objective in one module.
 
     Parameters
     ----------
     backbone : Backbone
         Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
-        over positions; of tables they are ``dense_block_n``.
-    objective : Objective
+        over positions; of tables they are ``dense_block_n``. Submodules are layers by their names
+        in it, too, flattened or with " (1x1)" averaged.
+    objective : Objective, optional
         The layers of its projector are ``head_layer_n``.
-    center, scale : tensor
-        Inputs x become (x - center) / scale. They broadcast to a batch.
+    preprocessing : Preprocessing
+        Makes of samples what the backbone takes.
     """
 
-    backbone: Backbone
-    objective: Objective
-    center: torch.Tensor
-    scale: torch.Tensor
-
     def __init__(
-        self, backbone: Backbone, objective: Objective, center: torch.Tensor, scale: torch.Tensor
+        self, backbone: Backbone, preprocessing: Preprocessing, objective: Objective | None = None
     ):
         super().__init__()
+        self.preprocessing = preprocessing
         self.backbone = backbone
-        self.objective = objective
-        self.register_buffer("center", center)
-        self.register_buffer("scale", scale)
+        self.objective: Any = objective
         self.projections = nn.ModuleDict()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
-        return self.backbone((x - self.center) / self.scale)
+        return self.backbone(self.preprocessing(x))
 
     @property
     def layer_names(self) -> list[str]:
-        """All layers, in the order of computation."""
+        """Blocks and layers of the head, in the order of computation."""
         names = []
         for block in self.backbone.blocks:
             names.append(block)
             if block.startswith("conv"):
                 names.append(block + POOLED)
-        return names + [f"{HEAD}{i + 1}" for i in range(len(self.objective.projector))]
+        n_head_layers = 0 if self.objective is None else len(self.objective.projector)
+        return names + [f"{HEAD}{i + 1}" for i in range(n_head_layers)]
+
+    def has_layer(self, name: str) -> bool:
+        """Whether `name` is one of `layer_names`, or a submodule of the backbone."""
+        return name in self.layer_names or self.backbone.has_block(name.removesuffix(POOLED))
 
     def project_wide_maps(self, x: torch.Tensor, layers: Sequence[str], max_width: int) -> None:
         """From now on, flattened maps with more than `max_width` values are projected to it."""
         self.eval()
         with torch.no_grad():
             for layer, features in self.feature_maps(x, layers).items():
-                if features.shape[1] > max_width and layer in self.backbone.blocks:
-                    self.projections[layer] = SparseProjection(features.shape[1], max_width)
+                is_map = not layer.endswith(POOLED) and not layer.startswith(HEAD)
+                if features.shape[1] > max_width and is_map:
+                    self.projections[_key(layer)] = SparseProjection(features.shape[1], max_width)
 
     def feature_maps(
         self, x: torch.Tensor, layers: Sequence[str], flat: bool = True
@@ -99,12 +102,13 @@ class EncoderNetwork(nn.Module):
         """
         outputs: dict[str, torch.Tensor] = {}
         hooks = []
-        for name in dict.fromkeys(layer.removesuffix(POOLED) for layer in layers):
+        for layer in layers:
 
-            def keep(module, args, output, name=name):
-                outputs[name] = output
+            def keep(module, args, output, layer=layer):
+                # at once, as the next layer may work in place
+                outputs[layer] = self._as_vectors(output, layer) if flat else output.clone()
 
-            hooks.append(self._module(name).register_forward_hook(keep))
+            hooks.append(self._module(layer).register_forward_hook(keep))
         try:
             embedding = self(x)
             if any(layer.startswith(HEAD) for layer in layers):
@@ -112,18 +116,22 @@ class EncoderNetwork(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        if not flat:
-            return outputs
-        return {layer: self._as_vectors(outputs, layer) for layer in layers}
+        return {layer: outputs[layer] for layer in layers}
 
     def _module(self, layer: str) -> nn.Module:
         head = re.fullmatch(rf"{HEAD}(\d+)", layer)
-        if head:
+        if head and self.objective is not None:
             return self.objective.projector[int(head[1]) - 1]
-        return self.backbone.block(layer)
+        return self.backbone.block(layer.removesuffix(POOLED))
 
-    def _as_vectors(self, outputs: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+    def _as_vectors(self, output: torch.Tensor, layer: str) -> torch.Tensor:
         if layer.endswith(POOLED):
-            return outputs[layer.removesuffix(POOLED)].mean(dim=(2, 3))
-        features = outputs[layer].flatten(start_dim=1)
-        return self.projections[layer](features) if layer in self.projections else features
+            return average_positions(output)
+        features = output.flatten(start_dim=1)
+        if _key(layer) in self.projections:
+            return self.projections[_key(layer)](features)
+        return features.clone()
+
+
+def _key(layer: str) -> str:
+    return layer.replace(".", "/")  # names of modules contain no dots

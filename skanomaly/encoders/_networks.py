@@ -9,38 +9,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ._modules import Backbone, as_backbone
+
 MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 SMALL_IMAGE = 64  # pixels: up to this size the stem keeps the resolution (paper: 32x32 images)
 
-IMAGE_BACKBONES = ("compact", "resnet18", "resnet34", "resnet50")
-TABLE_BACKBONES = ("mlp",)
-
-
-class Backbone(nn.Module):
-    """A network with named blocks.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Maps a batch to embeddings of shape (n, embedding_dim).
-    blocks : dict of str to str
-        Layer name -> name of the submodule of `network` whose output is that layer.
-    embedding_dim : int
-        Width of the embedding.
-    """
-
-    def __init__(self, network: nn.Module, blocks: dict[str, str], embedding_dim: int):
-        super().__init__()
-        self.network = network
-        self.blocks = blocks
-        self.embedding_dim = embedding_dim
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network(x)
-
-    def block(self, layer: str) -> nn.Module:
-        """The submodule behind a layer name."""
-        return self.network.get_submodule(self.blocks[layer])
+RESNETS = ("resnet18", "resnet34", "resnet50")
 
 
 class ResidualBlock(nn.Module):
@@ -133,14 +107,38 @@ def make_backbone(name: str, sample_shape: tuple[int, ...]) -> Backbone:
 
     Parameters
     ----------
-    name : {"compact", "resnet18", "resnet34", "resnet50", "mlp"}
-        The architecture.
+    name : str
+        "compact" or the name of one of torchvision's classifiers, such as "resnet18", for images;
+        "mlp" for tables.
     sample_shape : (channels, height, width) or (n_features,)
         Shape of one sample.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or is not of a network for such samples.
     """
-    if name == "mlp":
+    is_table = len(sample_shape) == 1
+    if (name == "mlp") != is_table:
+        kind, known = ("tables", "'mlp'") if is_table else ("images", "'compact' or 'resnet18'")
+        raise ValueError(f"backbone={name!r} does not take {kind}; pass {known}, or 'auto'")
+    if is_table:
         return _mlp(*sample_shape)
     channels, height, width = sample_shape
+    if min(height, width) < MIN_IMAGE_SIZE:
+        raise ValueError(
+            f"images of {height} x {width} pixels are too small for a convolutional network; "
+            f"enlarge them to {MIN_IMAGE_SIZE} pixels or pass a table"
+        )
     if name == "compact":
         return _compact(channels)
-    return _resnet(name, channels, max(height, width))
+    if name in RESNETS:
+        return _resnet(name, channels, max(height, width))
+    from torchvision import models
+
+    if name not in models.list_models(models):
+        raise ValueError(
+            f"backbone={name!r} is not known; pass 'auto', 'compact', 'mlp', the name of one of "
+            f"torchvision's classifiers such as {', '.join(RESNETS)}, or a module"
+        )
+    return as_backbone(models.get_model(name, weights=None), sample_shape)

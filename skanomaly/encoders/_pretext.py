@@ -1,66 +1,104 @@
-"""The pretext task: samples on the device, two views of each, and the loss of a batch."""
+"""The pretext task: two random views of each sample, and the objective's loss of them."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 
-from ._augmentations import ColumnCorruption, ImageAugmentation
+from ..training import Task, distributed
+from ._augmentations import ImageAugmentation, as_augmentation
 from ._features import EncoderNetwork
+from ._preprocessing import as_float
 
-STANDARDISATION_SAMPLES = 10_000  # images looked at for the channels' mean and spread
 
+class PretextTask(Task):
+    """Views of samples, their embeddings and the loss of a batch.
 
-class PretextTask(nn.Module):
-    """Loss of a batch of views; what else is worth recording goes along."""
+    Parameters
+    ----------
+    network : EncoderNetwork
+        Backbone and objective.
+    augment : callable
+        ``augment(batch, generator)``, or ``augment(batch)``, returns a random view of each sample.
+    """
 
-    def __init__(self, network: EncoderNetwork):
+    def __init__(self, network: EncoderNetwork, augment: Callable):
         super().__init__()
         self.network = network
+        self.augment = as_augmentation(augment)
+        self.target: EncoderNetwork | None = None
+        if network.objective.target_momentum is not None:
+            self.target = copy.deepcopy(network).requires_grad_(False)
 
-    def forward(self, views: torch.Tensor) -> dict[str, torch.Tensor]:
-        embedding = self.network(views)
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        # only the package's own augmentation can be drawn for samples that are not there
+        return super().rows(index) if isinstance(self.augment, ImageAugmentation) else index
+
+    def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Two views of each sample of this process, of n in the whole batch."""
+        samples = as_float(samples)
+        if self.network.objective.shifted:
+            samples = torch.cat([torch.rot90(samples, k, (2, 3)) for k in range(4)])
+        views = torch.cat([samples, samples])
+        if distributed.n_processes() == 1:
+            return self.augment(views, generator)
+        # every process draws for the whole batch, and so draws the same
+        n_copies = 8 if self.network.objective.shifted else 2
+        own = torch.arange(n, device=views.device)[distributed.share_of(n)]
+        own = (own + n * torch.arange(n_copies, device=views.device)[:, None]).ravel()
+        if not isinstance(self.augment, ImageAugmentation):
+            return self.augment(views, generator)[own]
+        drawn = self.augment.draw(n_copies * n, views.shape[1], generator)
+        return self.augment.apply(views, {name: values[own] for name, values in drawn.items()})
+
+    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Loss of a batch of views, the spread of their directions and the mean direction."""
+        embedding = self.network(batch)
+        target = () if self.target is None else (self._project(batch),)
+        # losses of half precision would be too coarse, and cost little
+        with torch.autocast(batch.device.type, enabled=False):
+            loss = self.network.objective(embedding.float(), *target)
         with torch.no_grad():
             directions = nn.functional.normalize(embedding.detach().float())
             spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
-        return {"loss": self.network.objective(embedding), "embedding_std": spread}
+        return {"loss": loss, "embedding_std": spread, "mean_direction": directions.mean(dim=0)}
+
+    def after_step(self, progress: float) -> None:
+        """Let the target follow, if there is one."""
+        if self.target is None:
+            return
+        slowest = 1 - float(self.network.objective.target_momentum or 0)
+        momentum = 1 - slowest * (math.cos(math.pi * progress) + 1) / 2
+        with torch.no_grad():
+            pairs = zip(self.target.parameters(), self.network.parameters(), strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast, 1 - momentum)
+
+    def summarise(self, means: dict[str, torch.Tensor]) -> dict[str, float]:
+        mean_direction = means.pop("mean_direction")
+        return {
+            **super().summarise(means),
+            "kappa": concentration(float(mean_direction.norm()), len(mean_direction)),
+        }
+
+    @torch.no_grad()
+    def _project(self, batch: torch.Tensor) -> torch.Tensor:
+        assert self.target is not None
+        embedding = self.target(batch)
+        with torch.autocast(batch.device.type, enabled=False):
+            return self.target.objective.project(embedding.float())
 
 
-class ViewMaker:
-    """Two random views of each indexed sample, stacked; all samples stay on the device."""
+def concentration(resultant: float, n_dimensions: int) -> float:
+    """Concentration kappa of the von Mises-Fisher distribution with a mean direction that long.
 
-    def __init__(self, X: np.ndarray, augment: Callable, generator: torch.Generator):
-        self.samples = to_device(X, generator.device)
-        self.augment = augment
-        self.generator = generator
-
-    def __call__(self, indices: torch.Tensor) -> torch.Tensor:
-        batch = as_float(self.samples[torch.cat([indices, indices])])
-        return self.augment(batch, self.generator)
-
-
-def default_augmentation(X: np.ndarray) -> Callable:
-    return ColumnCorruption() if X.ndim == 2 else ImageAugmentation()
-
-
-def standardisation(X: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation per channel of images; tables are standardised already."""
-    if X.ndim == 2:
-        return torch.zeros(1), torch.ones(1)
-    step = max(1, len(X) // STANDARDISATION_SAMPLES)
-    some = as_float(to_device(X[::step], torch.device("cpu")))
-    scale, center = torch.std_mean(some, dim=(0, 2, 3), keepdim=True)
-    return center, torch.where(scale > 0, scale, 1.0)
-
-
-def to_device(X: np.ndarray, device: torch.device) -> torch.Tensor:
-    # a copy: torch accepts neither read-only arrays, such as memmaps, nor negative strides
-    samples = torch.from_numpy(np.array(X, order="C")).to(device)
-    return samples.to(memory_format=torch.channels_last) if samples.ndim == 4 else samples
-
-
-def as_float(batch: torch.Tensor) -> torch.Tensor:
-    return batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    The approximation of Banerjee et al. (2005), which NSA's section 2.2 uses: 0 is uniform on the
+    sphere, infinity a single direction.
+    """
+    if resultant >= 1:
+        return math.inf
+    return resultant * (n_dimensions - resultant**2) / (1 - resultant**2)

@@ -1,41 +1,50 @@
-"""Self-supervised training of an encoder, and its layers as features."""
+"""Self-supervised training of an encoder (NSA section 2)."""
 
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._sklearn_compat import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ..base import atomic_fit
 from ..inputs import check_samples
-from ..training import resolve_device, scoring_device, seeded_initialisation, train
-from ._features import HEAD, EncoderNetwork
-from ._networks import IMAGE_BACKBONES, MIN_IMAGE_SIZE, TABLE_BACKBONES, make_backbone
-from ._pretext import (
-    PretextTask,
-    ViewMaker,
-    as_float,
-    default_augmentation,
-    standardisation,
-    to_device,
+from ..training import (
+    OPTIMIZERS,
+    Checkpoint,
+    Recipe,
+    SampleStore,
+    Training,
+    any_of,
+    distributed,
+    resolve_device,
+    seeded,
 )
+from ._augmentations import PRESETS, ColumnCorruption
+from ._encoder import NetworkEncoder
+from ._features import EncoderNetwork
+from ._identity import describe_data, describe_parameters
+from ._modules import as_backbone
+from ._networks import make_backbone
+from ._preprocessing import Preprocessing
+from ._pretext import PretextTask
+from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES
 
-INFERENCE_BATCH = 256
 MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
+NO_MATTER = ("callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start")
 
 
-class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
+class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
     """Learn features of images or tables from augmented views, without labels (NSA section 2).
 
     ``fit`` trains a network so that two random views of a sample agree; ``transform`` returns the
@@ -43,46 +52,84 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
     (n, height, width, channels) or (n, channels, height, width) of uint8, or of floats in [0, 1];
     a 2-D X is a table unless `image_shape` says that its rows are flattened images.
 
+    Started by ``torchrun``, ``fit`` trains on all processes together and ends with the same
+    encoder in each of them.
+
     Parameters
     ----------
-    objective : {"simclr", "simsiam"}, default="simclr"
-        What the views are trained for. SimCLR learns fastest in short budgets; SimSiam, which
-        needs no negative samples, is the paper's choice for thousands of epochs.
+    objective : {"simclr", "simclr-shifted", "simsiam", "byol"} or callable, default="simclr"
+        What the views are trained for. SimCLR learns fastest in short budgets; SimSiam and BYOL,
+        which need no negative samples, are the paper's choice for thousands of epochs.
+        "simclr-shifted" is the paper's SimCLR(-): rotations of an image by 90 degrees are
+        negatives of it. A callable, such as a subclass of ``skanomaly.encoders.Objective``, is
+        called with the embedding's width and the two normalisations, and returns the objective.
     normalize : {"both", "embedding", "projection"} or None, default="both"
         Which of the paper's two normalisations to use: of the embedding, before the projector
         (section 2.3), and of the projection, before the predictor (section 2.4). For SimCLR the
         second has no effect. Table 3 compares the four settings.
-    backbone : {"auto", "compact", "resnet18", "resnet34", "resnet50", "mlp"}, default="auto"
+    backbone : str, torch.nn.Module or PretrainedEncoder, default="auto"
         The network. "auto" is "compact" for images, made for training on CPUs, and "mlp" for
-        tables. ResNets keep the resolution in their first layers for images of up to 64 pixels,
-        as in the paper.
+        tables. "resnet18", "resnet34" and "resnet50" keep the resolution in their first layers
+        for images of up to 64 pixels, as in the paper, and have torchvision's stem for larger
+        ones; the other names are of torchvision's classifiers. A module is copied, and trained
+        from the weights that it has; of a :class:`PretrainedEncoder` the preprocessing is kept
+        as well.
     layers : {"blocks", "all", "last"} or list of str, default="blocks"
         Layers that ``transform`` returns. "blocks" are ``conv_block_n`` (flattened) and
         ``conv_block_n (1x1)`` (averaged over positions) of images, ``dense_block_n`` of tables.
         "all" adds ``head_layer_n``, the projector's layers, which the paper's ensemble has too but
-        which detect little after SimCLR. "last" is the embedding.
+        which detect little after SimCLR. "last" is the embedding. A list may also name submodules
+        of the backbone, with " (1x1)" to average over positions.
     max_map_width : int or None, default=256
         Flattened maps with more values are projected to this many by a random projection that
         keeps angles on average, so that scoring them is cheap. None keeps all values.
-    augment : callable, optional
-        ``augment(batch, generator)`` returns a random view of a batch, on its device: floats of
-        shape (n, channels, height, width) in [0, 1], or standardised columns (n, n_features).
-        None is :class:`ImageAugmentation` or :class:`ColumnCorruption`.
+    augment : str, callable or torch.nn.Module, optional
+        Views of images: "color", "grayscale", "digits" (never mirrored) or "texture" (any
+        orientation). A callable ``augment(batch, generator)`` returns a random view of a batch,
+        on its device: floats of shape (n, channels, height, width) in [0, 1], or standardised
+        columns (n, n_features). Callables of one argument, such as modules of kornia, draw from
+        torch's generator, which is seeded. None is "color" or :class:`ColumnCorruption`.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
     temperature : float, default=0.2
         Divides the similarities in SimCLR's loss.
-    max_epochs : int, default=50
+    max_epochs : int or None, default=50
         Passes over the training samples. With 0 the network keeps its random weights, which is a
-        baseline worth comparing with.
+        baseline worth comparing with. None lets `max_time` alone decide.
+    max_time : float, optional
+        Seconds of training at most. The learning rate then decays over the time, and results are
+        no longer the same on each run.
     batch_size : int, default=64
-        Samples per step.
+        Samples per step, of all processes together.
+    accumulation_steps : int, default=1
+        Parts into which a batch is split to save memory; their gradients are added up. Contrastive
+        objectives find negatives, and batch normalisation its statistics, within the parts. When
+        the device runs out of memory, it is doubled, with a warning.
+    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
+        "sgd" has Nesterov momentum 0.9.
     learning_rate : float, default=3e-3
-        Initial step size of AdamW; it decays to 0 along a cosine.
+        Largest step size; it decays to 0 along a cosine.
+    warmup : float, default=0.0
+        Share of the training, below 1, in which the learning rate rises from 0.
     weight_decay : float, default=1e-4
-        Decoupled weight decay of AdamW.
+        Weight decay, decoupled for "adamw".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Arithmetic of the backbone in training. "auto" is bfloat16 where the device is faster with
+        it: GPUs, and CPUs with such instructions. Features and scores are float32 or better.
+    compile : bool, default=False
+        Compile the network with ``torch.compile``, which needs a C++ compiler and pays off in long
+        trainings on GPUs.
+    callbacks : list of callable, optional
+        Called after each epoch with ``history_`` so far; training ends when one returns True, as
+        :class:`EarlyStopping` does. scikit-learn's own callbacks are set with ``set_callbacks``.
+    checkpoint : path-like, optional
+        File that keeps the state of the training. Killed at any moment, the same call goes on
+        where it was, and on the same CPU ends with the same weights. When training has ended, the
+        call returns the trained network at once. A checkpoint of another training is refused.
+    warm_start : bool, default=False
+        ``fit`` goes on from the network of the last fit, with a fresh optimizer.
     device : str, default="auto"
-        "auto" trains on the first CUDA device, if there is one, and else on the CPU. The fitted
+        "auto" trains on the CUDA device, if there is one, and else on the CPU. The fitted
         network is kept on the CPU and moved for each ``transform``; where the device is missing,
         as on another machine, ``transform`` runs on the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -99,8 +146,9 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
     layer_slices_ : dict of str to slice
         Columns of ``transform`` that belong to each layer.
     history_ : list of dict
-        Per epoch the mean loss, ``embedding_std`` (spread of the normalised embedding; 0 is a
-        collapse, 1 a uniform distribution) and the seconds it took.
+        Per epoch: the mean ``loss``; ``embedding_std``, the spread of the normalised embedding (0
+        is a collapse, 1 a uniform distribution); ``kappa``, the concentration of its directions
+        (section 2.2); ``learning_rate``; ``seconds``; and ``samples_per_second``.
     sample_shape_ : tuple
         (channels, height, width) of the images or (n_features,).
     n_features_in_ : int
@@ -119,18 +167,27 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "objective": [StrOptions(set(OBJECTIVES))],
+        "objective": [StrOptions(set(OBJECTIVES)), callable],
         "normalize": [StrOptions({"both", "embedding", "projection"}), None],
-        "backbone": [StrOptions({"auto", *IMAGE_BACKBONES, *TABLE_BACKBONES})],
+        "backbone": [str, torch.nn.Module, PretrainedEncoder],
         "layers": [StrOptions({"blocks", "all", "last"}), list],
         "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
-        "augment": [callable, None],
+        "augment": [StrOptions(set(PRESETS)), callable, None],
         "image_shape": [tuple, None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "accumulation_steps": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "warmup": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "compile": ["boolean"],
+        "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
+        "warm_start": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -148,9 +205,18 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         image_shape=None,
         temperature=0.2,
         max_epochs=50,
+        max_time=None,
         batch_size=64,
+        accumulation_steps=1,
+        optimizer="adamw",
         learning_rate=3e-3,
+        warmup=0.0,
         weight_decay=1e-4,
+        precision="auto",
+        compile=False,
+        callbacks=None,
+        checkpoint=None,
+        warm_start=False,
         device="auto",
         random_state=None,
         verbose=0,
@@ -164,14 +230,24 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         self.image_shape = image_shape
         self.temperature = temperature
         self.max_epochs = max_epochs
+        self.max_time = max_time
         self.batch_size = batch_size
+        self.accumulation_steps = accumulation_steps
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.warmup = warmup
         self.weight_decay = weight_decay
+        self.precision = precision
+        self.compile = compile
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
     @atomic_fit
+    @with_callbacks
     def fit(self, X, y=None):
         """Train the network.
 
@@ -188,222 +264,142 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If X is not a table or images as described above, or if backbone, layers or device
-            do not fit it.
+            If X is not a table or images as described above, or if backbone, layers, objective
+            or device do not fit it, or the checkpoint is damaged or of another training.
+        OSError
+            If the checkpoint cannot be written or read.
+        MemoryError
+            If the device has too little memory for 2 samples.
         FloatingPointError
             If training diverges.
+        KeyboardInterrupt
+            If interrupted before the first epoch ended.
 
         Warns
         -----
         ConvergenceWarning
-            If the embedding collapsed to one direction.
+            If the embedding collapsed to one direction, or if training was interrupted after its
+            first epoch: the encoder can then be used as it is.
+        UserWarning
+            If batches were split for lack of memory, or the checkpoint can no longer be written.
         """
-        X = check_samples(self, X, reset=True, image_shape=self.image_shape)
+        return self._train(X, go_on=self.warm_start and hasattr(self, "network_"))
+
+    @atomic_fit
+    @with_callbacks
+    def partial_fit(self, X, y=None):
+        """Train the network for another `max_epochs` on X, from its weights as they are.
+
+        The first call is that of ``fit``. Network, layers, and the scale of a table's columns stay
+        as the first call chose them.
+
+        Parameters
+        ----------
+        X : images or table
+            Mostly normal samples, at least 2, of the shape that was fitted.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        return self._train(X, go_on=hasattr(self, "network_"))
+
+    def _train(self, X, *, go_on: bool):
+        if self.max_epochs is None and self.max_time is None:
+            raise ValueError("max_epochs and max_time are both None; pass one of them")
+        X = check_samples(self, X, reset=not go_on, image_shape=self.image_shape)
+        if len(X) < 2:
+            raise ValueError(f"Found {len(X)} sample(s), a minimum of 2 is required to train")
         device = resolve_device(self.device)
-        self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
-        if X.ndim == 2:
-            self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
-            X = self._standardise(X).astype(np.float32)
+        distributed.join_processes(device)
+        if not go_on:
+            self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
+            if X.ndim == 2:
+                self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
+        samples = self._scale(X)
+        samples = samples.astype(np.float32) if X.ndim == 2 else samples
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with seeded_initialisation(seed):
-            network = self._build_network(X)
-            layers = self._resolve_layers(network)
-            if self.max_map_width is not None:
-                sample = as_float(to_device(X[:2], torch.device("cpu")))
-                network.project_wide_maps(sample, layers, self.max_map_width)
-        generator = torch.Generator(device).manual_seed(seed)
-        task = PretextTask(network).to(device).to(memory_format=torch.channels_last)
-        self.history_ = train(
-            task,
-            ViewMaker(X, self.augment or default_augmentation(X), generator),
-            len(X),
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            generator=generator,
-            verbose=self.verbose,
-        )
+        seed = distributed.from_first_process(seed)
+        with seeded(seed, device):
+            if go_on:
+                network = copy.deepcopy(self.network_).to(torch.float32)
+            else:
+                network = self._build_network(samples)
+                self.layer_slices_ = self._prepare_layers(network, samples)
+            self._run_training(network, samples, device, seed, go_on)
         self._warn_if_collapsed()
-        # tables are scored in float64, so that a row's features do not depend on its batch
-        self.network_ = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
-        self.layer_slices_ = self._measure_layers(X[:2], layers)
+        advice = f"pass a learning_rate below {self.learning_rate:g}"
+        self._keep_network(network, samples, advice)
         return self
 
-    def transform(self, X):
-        """Features of the chosen layers.
+    def _run_training(self, network, X, device, seed: int, go_on: bool) -> None:
+        task = PretextTask(network, self._make_augmentation(X, device)).to(device)
+        recipe = Recipe(**{name: getattr(self, name) for name in Recipe.__dataclass_fields__})
+        checkpoint = None
+        if self.checkpoint is not None:
+            start = network if go_on else None
+            identity = describe_parameters(self, NO_MATTER) | describe_data(X, start)
+            checkpoint = Checkpoint(self.checkpoint, identity)
+        epoch_callbacks = EpochCallbacks(
+            self, X, self.max_epochs, lambda: {"network_": copy.deepcopy(network).cpu().eval()}
+        )
+        training = Training(
+            task.to(memory_format=torch.channels_last),
+            SampleStore(X, device),
+            recipe,
+            generator=torch.Generator(device).manual_seed(seed),
+            checkpoint=checkpoint,
+            stop=any_of([*(self.callbacks or []), epoch_callbacks]),
+            verbose=self.verbose,
+        )
+        self.history_ = training.run()
+        epoch_callbacks.finish()
 
-        Parameters
-        ----------
-        X : images or table
-            Samples of the shape that was fitted.
-
-        Returns
-        -------
-        features : array of shape (n_samples, n_features_out)
-            float32 for images, float64 for tables.
-        """
-        X = self._check_input(X)
-        features = np.empty((len(X), self._n_features_out), dtype=self._feature_dtype)
-        self._extract(X, {name: features[:, s] for name, s in self.layer_slices_.items()})
-        return features
-
-    def transform_layers(self, X):
-        """Features of the chosen layers, each in an array of its own.
-
-        Parameters
-        ----------
-        X : images or table
-            Samples of the shape that was fitted.
-
-        Returns
-        -------
-        features : dict of str to array of shape (n_samples, width)
-            float32 for images, float64 for tables.
-        """
-        X = self._check_input(X)
-        features = {
-            name: np.empty((len(X), s.stop - s.start), dtype=self._feature_dtype)
-            for name, s in self.layer_slices_.items()
-        }
-        self._extract(X, features)
-        return features
-
-    def transform_map(self, X, layer="auto"):
-        """Outputs of a convolutional block at each of its positions.
-
-        Parameters
-        ----------
-        X : images
-            Samples of the shape that was fitted.
-        layer : str, default="auto"
-            Name of the block, such as "conv_block_2". "auto" is the first one.
-
-        Returns
-        -------
-        maps : float32 array of shape (n_samples, channels, height, width)
-
-        Raises
-        ------
-        ValueError
-            If the network has no such block.
-        """
-        X = self._check_input(X)
-        known = [name for name in self.network_.backbone.blocks if name.startswith("conv")]
-        layer = known[0] if layer == "auto" and known else layer
-        if layer not in known:
-            raise ValueError(f"layer={layer!r} is not a convolutional block; pass one of {known}")
-        batches = self._feature_maps(X, [layer], flat=False)
-        return np.concatenate([maps[layer].cpu().numpy() for _, maps in batches])
-
-    def get_feature_names_out(self, input_features=None):
-        """Names of the columns of ``transform``: ``<layer>__<number>``.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Checked against the names seen in ``fit`` and otherwise ignored.
-
-        Returns
-        -------
-        names : array of str
-        """
-        check_is_fitted(self)
-        if len(self.sample_shape_) == 1:
-            _check_feature_names_in(self, input_features)
-        widths = {name: s.stop - s.start for name, s in self.layer_slices_.items()}
-        names = [f"{name}__{i}" for name, width in widths.items() for i in range(width)]
-        return np.asarray(names, dtype=object)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-    def _standardise(self, X: np.ndarray) -> np.ndarray:
+    def _scale(self, X):
+        if X.ndim == 4:
+            return X
         X = self.scaler_.transform(X.astype(np.float64, copy=False))
         return X.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
-    def _build_network(self, X: np.ndarray) -> EncoderNetwork:
-        is_table = X.ndim == 2
-        known = TABLE_BACKBONES if is_table else IMAGE_BACKBONES
-        name = known[0] if self.backbone == "auto" else self.backbone
-        if name not in known:
-            raise ValueError(
-                f"backbone={name!r} does not take {'tables' if is_table else 'images'}; "
-                f"pass one of {known}, or 'auto'"
-            )
-        if not is_table and min(X.shape[2:]) < MIN_IMAGE_SIZE:
-            raise ValueError(
-                f"images of {X.shape[2]} x {X.shape[3]} pixels are too small for a convolutional "
-                f"network; enlarge them to {MIN_IMAGE_SIZE} pixels or pass a table"
-            )
-        backbone = make_backbone(name, X.shape[1:])
+    def _make_augmentation(self, X, device):
+        if isinstance(self.augment, str) and X.ndim == 2:
+            raise ValueError(f"augment={self.augment!r} is for images; pass None or a callable")
+        if isinstance(self.augment, torch.nn.Module):
+            return copy.deepcopy(self.augment).to(device)
+        if callable(self.augment):
+            return self.augment
+        return ColumnCorruption() if X.ndim == 2 else PRESETS[self.augment or "color"]()
+
+    def _build_network(self, X) -> EncoderNetwork:
+        preprocessing = Preprocessing.of(X)
+        if isinstance(self.backbone, PretrainedEncoder):
+            pretrained = self.backbone._load(X.shape[1:])
+            backbone, preprocessing = pretrained.backbone, pretrained.preprocessing
+        elif isinstance(self.backbone, torch.nn.Module):
+            backbone = as_backbone(self.backbone, X.shape[1:])
+        else:
+            default = "mlp" if X.ndim == 2 else "compact"
+            name = default if self.backbone == "auto" else self.backbone
+            backbone = make_backbone(name, X.shape[1:])
+        return EncoderNetwork(backbone, preprocessing, self._make_objective(backbone, X))
+
+    def _make_objective(self, backbone, X):
         options = {
             "normalize_embedding": self.normalize in ("both", "embedding"),
             "normalize_projection": self.normalize in ("both", "projection"),
         }
-        if self.objective == "simclr":
+        if self.objective in ("simclr", "simclr-shifted"):
             options["temperature"] = self.temperature
-        objective = OBJECTIVES[self.objective](backbone.embedding_dim, **options)
-        return EncoderNetwork(backbone, objective, *standardisation(X))
-
-    def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
-        known = network.layer_names
-        blocks = [name for name in known if not name.startswith(HEAD)]
-        presets = {"all": known, "blocks": blocks, "last": blocks[-1:]}
-        if isinstance(self.layers, str):
-            return presets[self.layers]
-        unknown = [name for name in self.layers if name not in known]
-        if unknown or not self.layers:
-            raise ValueError(f"layers={self.layers} is not known; pass some of {known}")
-        return list(dict.fromkeys(self.layers))
-
-    def _check_input(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        X = check_samples(self, X, reset=False, image_shape=self.image_shape)
-        return self._standardise(X) if X.ndim == 2 else X
-
-    @property
-    def _n_features_out(self) -> int:
-        return max(columns.stop for columns in self.layer_slices_.values())
-
-    @property
-    def _feature_dtype(self):
-        return np.float32 if len(self.sample_shape_) == 3 else np.float64
-
-    def _measure_layers(self, X: np.ndarray, layers: list[str]) -> dict[str, slice]:
-        widths = []
-        for _, maps in self._feature_maps(X, layers):
-            if not all(torch.isfinite(maps[layer]).all() for layer in layers):
-                raise FloatingPointError(
-                    "the trained features are not finite: pass a learning_rate below "
-                    f"{self.learning_rate:g}"
-                )
-            widths = [maps[layer].shape[1] for layer in layers]
-        stops = np.cumsum(widths).tolist()
-        return {
-            name: slice(start, stop)
-            for name, start, stop in zip(layers, [0, *stops[:-1]], stops, strict=True)
-        }
-
-    def _extract(self, X: np.ndarray, features: dict[str, np.ndarray]) -> None:
-        """Write the features of each layer into its array."""
-        for rows, maps in self._feature_maps(X, list(features)):
-            for layer, target in features.items():
-                target[rows] = maps[layer].cpu().numpy()
-
-    def _feature_maps(self, X: np.ndarray, layers: list[str], flat: bool = True):
-        """Slices of X with the layers' outputs for them, batch by batch."""
-        device = scoring_device(self.device)
-        network = self.network_
-        if device.type != "cpu":
-            network = copy.deepcopy(network).to(device)
-        with torch.inference_mode():
-            for rows in gen_batches(len(X), INFERENCE_BATCH):
-                batch = as_float(to_device(X[rows], device)).to(network.center.dtype)
-                yield rows, network.feature_maps(batch, layers, flat)
+        factory = OBJECTIVES.get(self.objective, self.objective)
+        objective = factory(backbone.embedding_dim, **options)
+        if objective.shifted and (X.ndim == 2 or X.shape[2] != X.shape[3]):
+            found = "a table" if X.ndim == 2 else f"images of {X.shape[2]} x {X.shape[3]} pixels"
+            raise ValueError(
+                f"objective={self.objective!r} turns images by 90 degrees, but X is {found}; pass "
+                "square images or another objective"
+            )
+        return objective
 
     def _warn_if_collapsed(self) -> None:
         if self.history_ and self.history_[-1]["embedding_std"] < COLLAPSED:
@@ -412,5 +408,5 @@ class SelfSupervisedEncoder(TransformerMixin, BaseEstimator):
                 f"(embedding_std={self.history_[-1]['embedding_std']:.2g}): try normalize='both', "
                 "objective='simclr', a larger batch_size or a smaller learning_rate",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -1,6 +1,22 @@
 """Training: one loop, and the choice of device and precision, for every network."""
 
-from ._device import autocast, resolve_device, scoring_device, seeded_initialisation
-from ._loop import train
+from ._checkpoint import Checkpoint
+from ._device import resolve_device, scoring_device, seeded
+from ._loop import OPTIMIZERS, Recipe, Task, Training
+from ._samples import SampleStore, to_device
+from ._stopping import EarlyStopping, any_of
 
-__all__ = ["autocast", "resolve_device", "scoring_device", "seeded_initialisation", "train"]
+__all__ = [
+    "OPTIMIZERS",
+    "Checkpoint",
+    "EarlyStopping",
+    "Recipe",
+    "SampleStore",
+    "Task",
+    "Training",
+    "any_of",
+    "resolve_device",
+    "scoring_device",
+    "seeded",
+    "to_device",
+]

@@ -6,17 +6,21 @@ import contextlib
 
 import torch
 
+from .distributed import local_rank
+
 
 def resolve_device(device: str) -> torch.device:
-    """``"auto"`` is the first CUDA device, or else the CPU; other names are torch's.
+    """``"auto"`` is this process's CUDA device, or else the CPU; other names are torch's.
 
     Raises
     ------
     ValueError
         If the device does not exist here.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
+    if device in ("auto", "cuda"):
+        device = f"cuda:{local_rank()}"
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
@@ -35,16 +39,25 @@ def scoring_device(device: str) -> torch.device:
         return torch.device("cpu")
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager:
-    """bfloat16 arithmetic on CUDA; float32 elsewhere."""
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 numbers faster than float32 ones."""
     if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False  # torch 2.11 may not know
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Arithmetic of a forward pass: "float32", "bfloat16", or "auto", the faster of them."""
+    enabled = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 @contextlib.contextmanager
-def seeded_initialisation(seed: int):
-    """Fresh weights depend on `seed` alone, and torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, device: torch.device):
+    """Weights and dropout depend on `seed` alone; torch's generators are left as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -4,88 +4,331 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from tqdm import tqdm
 
+from . import distributed
+from ._checkpoint import Checkpoint
 from ._device import autocast
+from ._samples import SampleStore
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": lambda parameters, **options: torch.optim.SGD(
+        parameters, momentum=0.9, nesterov=True, **options
+    ),
+}
 
 
-def train(
-    task: nn.Module,
-    make_batch: Callable[[torch.Tensor], torch.Tensor],
-    n_samples: int,
-    *,
-    max_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    generator: torch.Generator,
-    verbose: int = 0,
-) -> list[dict[str, float]]:
-    """Minimise the loss of `task` with AdamW and a cosine decay of the learning rate.
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the parameters of the same names in `SelfSupervisedEncoder` explain them."""
+
+    max_epochs: int | None = 50
+    max_time: float | None = None
+    batch_size: int = 64
+    accumulation_steps: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.0
+    precision: str = "auto"
+    compile: bool = False
+
+
+class Task(nn.Module):
+    """What is trained: a network together with its loss."""
+
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        """The samples, of a batch, that this process must read."""
+        return index[distributed.share_of(len(index))]
+
+    def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+        """What ``forward`` gets of the samples that were read for a batch of n."""
+        return samples
+
+    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``"loss"``, the mean over this process's samples, and others to record."""
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Called after each step of the optimizer with the share of the training that is done."""
+
+    def summarise(self, means: dict[str, torch.Tensor]) -> dict[str, float]:
+        """What ``history_`` keeps of the means over an epoch."""
+        return {name: float(value) for name, value in means.items()}
+
+
+class Training:
+    """One run of the loop, from the start or from a checkpoint.
 
     Parameters
     ----------
-    task : nn.Module
-        Maps a batch to a dict of scalar tensors; ``"loss"`` is minimised, all are recorded.
-    make_batch : callable
-        Maps sample indices (a tensor on the generator's device) to the batch.
-    n_samples : int
-        Number of samples, at least 2. They are split evenly, so that no batch is much smaller
-        than the others.
-    max_epochs, batch_size, learning_rate, weight_decay : number
-        The recipe.
+    task : Task
+        On the device that is trained on.
+    store : SampleStore
+        At least 2 samples. Batches are of even size, so that none is much smaller than others.
+    recipe : Recipe
+        How to train.
     generator : torch.Generator
-        Source of the order of the samples; its device is the one trained on.
+        Source of the order of the samples and of what the task prepares.
+    checkpoint : Checkpoint, optional
+        Where to keep the state.
+    stop : callable, optional
+        Called with ``history`` after each epoch; training ends when it returns True.
     verbose : int
         1 shows one progress bar.
 
-    Returns
-    -------
+    Attributes
+    ----------
     history : list of dict
-        Per epoch the mean of every recorded scalar, and ``"seconds"``.
-
-    Raises
-    ------
-    FloatingPointError
-        If the loss is no longer finite.
+        Per epoch what the task records, the learning rate, seconds and images per second.
     """
-    device = generator.device
-    # no batch of a single sample, which batch normalisation refuses
-    n_batches = max(1, min(math.ceil(n_samples / batch_size), n_samples // 2))
-    optimizer = torch.optim.AdamW(task.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, max_epochs * n_batches))
-    history: list[dict[str, float]] = []
-    task.train()
-    with tqdm(total=max_epochs, desc="training", unit="epoch", disable=not verbose) as bar:
-        for epoch in range(max_epochs):
-            start = time.perf_counter()
-            sums: dict[str, torch.Tensor] = {}
-            order = torch.randperm(n_samples, generator=generator, device=device)
-            for indices in order.tensor_split(n_batches):
-                with autocast(device):
-                    scalars = task(make_batch(indices))
-                optimizer.zero_grad(set_to_none=True)
-                scalars["loss"].backward()
-                optimizer.step()
-                schedule.step()
-                for name, value in scalars.items():
-                    share = value.detach() * (len(indices) / n_samples)
-                    sums[name] = sums[name] + share if name in sums else share
-            totals = {name: float(value) for name, value in sums.items()}
-            if not math.isfinite(totals["loss"]):
-                raise FloatingPointError(
-                    f"the loss is {totals['loss']} in epoch {epoch + 1}: "
-                    f"pass a learning_rate below {learning_rate:g}"
+
+    def __init__(
+        self,
+        task: Task,
+        store: SampleStore,
+        recipe: Recipe,
+        *,
+        generator: torch.Generator,
+        checkpoint: Checkpoint | None = None,
+        stop: Callable[[list[dict[str, float]]], bool | None] | None = None,
+        verbose: int = 0,
+    ):
+        self.task: Any = distributed.synchronise_batch_norm(task)
+        self._original = task
+        self.store = store
+        self.recipe = recipe
+        self.generator = generator
+        self.checkpoint = checkpoint
+        self.stop = stop
+        self.verbose = verbose
+        self.history: list[dict[str, float]] = []
+        trained = [p for p in self.task.parameters() if p.requires_grad]
+        self.optimizer = OPTIMIZERS[recipe.optimizer](
+            trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.accumulation_steps = recipe.accumulation_steps
+        # no batch of a single sample, which batch normalisation refuses, in any process
+        n, smallest = len(store), 2 * distributed.n_processes()
+        self.n_batches = max(1, min(math.ceil(n / recipe.batch_size), n // smallest))
+        self.steps = 0
+        self.elapsed = 0.0  # seconds, of earlier processes too
+        self.finished = False
+
+    def run(self) -> list[dict[str, float]]:
+        """Train to the end.
+
+        Returns
+        -------
+        history : list of dict
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is no longer finite.
+        KeyboardInterrupt
+            If interrupted before the first epoch ended. Later, a warning is given and the
+            network stays as it is.
+        """
+        resumed = self._resume()
+        if self.checkpoint and not resumed:
+            self.checkpoint.save(self._state(), first=True)
+        model: Any = torch.compile(self.task) if self.recipe.compile else self.task
+        self._model = distributed.average_gradients(model)
+        self.task.train()
+        self._started = time.perf_counter() - self.elapsed
+        with tqdm(
+            total=self.recipe.max_epochs,
+            initial=len(self.history),
+            desc="training",
+            unit="epoch",
+            disable=not self.verbose or distributed.rank() > 0,
+        ) as bar:
+            try:
+                while not self._is_over():
+                    self._run_epoch(bar)
+            except KeyboardInterrupt:
+                if not self.history or distributed.n_processes() > 1:
+                    raise
+                warnings.warn(
+                    f"training was interrupted in epoch {len(self.history) + 1}; the network is "
+                    "kept as it was then",
+                    ConvergenceWarning,
+                    stacklevel=2,
                 )
-            totals["seconds"] = time.perf_counter() - start
-            history.append(totals)
-            bar.set_postfix(
-                loss=f"{totals['loss']:.4f}", samples=f"{n_samples / totals['seconds']:.0f}/s"
+        if self.task is not self._original:
+            self._original.load_state_dict(self.task.state_dict())
+        self._original.eval()
+        return self.history
+
+    def _is_over(self) -> bool:
+        return self.finished or self._progress() >= 1
+
+    def _progress(self) -> float:
+        """Share of the training that is done, by epochs or by time, whichever is further."""
+        recipe, progress = self.recipe, 0.0
+        if recipe.max_epochs is not None:
+            total = recipe.max_epochs * self.n_batches
+            progress = self.steps / total if total else 1.0
+        if recipe.max_time is not None:
+            self.elapsed = time.perf_counter() - self._started
+            elapsed = distributed.from_first_process(self.elapsed)
+            progress = max(progress, elapsed / recipe.max_time)
+        return progress
+
+    def _run_epoch(self, bar: tqdm) -> None:
+        start, first_step, n_seen = time.perf_counter(), self.steps, 0
+        sums: dict[str, torch.Tensor] = {}
+        order = torch.randperm(
+            len(self.store), generator=self.generator, device=self.generator.device
+        )
+        batches = order.tensor_split(self.n_batches)
+        samples = self.store.stream([self._rows(batch) for batch in batches])
+        for batch, batch_samples in zip(batches, samples, strict=True):
+            # an epoch that the time limit cuts short counts too, but not one without a step
+            progress = self._progress()
+            if progress >= 1 and self.steps > first_step:
+                break
+            for name, value in self._step(batch_samples, len(batch), progress).items():
+                sums[name] = sums[name] + value if name in sums else value
+            n_seen += len(batch)
+        means = {name: distributed.sum_over_processes(v) / n_seen for name, v in sums.items()}
+        self._finish_epoch(means, n_seen, start, bar)
+
+    def _finish_epoch(self, means, n_seen: int, start: float, bar: tqdm) -> None:
+        record = self.task.summarise(means)
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(
+                f"the loss is {record['loss']} in epoch {len(self.history) + 1}: "
+                f"pass a learning_rate below {self.recipe.learning_rate:g}"
             )
-            bar.update()
-    task.eval()
-    return history
+        seconds = time.perf_counter() - start
+        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        record["seconds"] = seconds
+        record["samples_per_second"] = n_seen / seconds
+        self.history.append(record)
+        bar.set_postfix(loss=f"{record['loss']:.4f}", samples=f"{n_seen / seconds:.0f}/s")
+        bar.update()
+        stopped = self.stop is not None and bool(self.stop(self.history))
+        self.elapsed = time.perf_counter() - self._started
+        self.finished = distributed.from_first_process(stopped) or self._is_over()
+        if self.checkpoint:
+            self.checkpoint.save(self._state(), last=self.finished)
+
+    def _rows(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.task.rows(part) for part in batch.split(self._sizes(len(batch)))])
+
+    def _sizes(self, n: int) -> list[int]:
+        """Samples of each micro-batch of a batch of n."""
+        parts = max(1, min(self.accumulation_steps, n // (2 * distributed.n_processes())))
+        return [n * (i + 1) // parts - n * i // parts for i in range(parts)]
+
+    def _step(self, samples: torch.Tensor, n: int, progress: float) -> dict[str, torch.Tensor]:
+        """One step of the optimizer; sums of the recorded values over this process's samples."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self._learning_rate_factor(progress)
+        while True:
+            try:
+                sums = self._backward(samples, n)
+                break
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._halve_micro_batch(n, error)
+        self.optimizer.step()
+        self.steps += 1
+        self.task.after_step(progress)
+        return sums
+
+    def _learning_rate_factor(self, progress: float) -> float:
+        warmup = self.recipe.warmup
+        if progress < warmup:
+            # the end of a step's share, so that the first step is not without effect
+            total = (self.recipe.max_epochs or 0) * self.n_batches
+            return min(1.0, (progress + (1 / total if total else 0.0)) / warmup)
+        return (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+
+    def _backward(self, samples: torch.Tensor, n: int) -> dict[str, torch.Tensor]:
+        """Gradients of the mean loss over a batch of n, from one or more micro-batches."""
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, torch.Tensor] = {}
+        sizes = self._sizes(n)
+        parts = samples.split([len(self.task.rows(torch.arange(size))) for size in sizes])
+        for i, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            with distributed.no_averaging(self._model, unless=i == len(parts) - 1):
+                with autocast(samples.device, self.recipe.precision):
+                    values = self._model(self.task.prepare(part, size, self.generator))
+                share = distributed.share_of(size)
+                own = share.stop - share.start
+                # the engine averages over processes, which have unequal shares of the batch
+                (values["loss"] * (own * distributed.n_processes() / n)).backward()
+            for name, value in values.items():
+                value = value.detach().float() * own
+                sums[name] = sums[name] + value if name in sums else value
+        return sums
+
+    def _halve_micro_batch(self, n: int, error: Exception) -> None:
+        wanted = 2 * self.accumulation_steps
+        if n // wanted < 2 or distributed.n_processes() > 1:
+            raise MemoryError(
+                f"the device has too little memory for {math.ceil(n / self.accumulation_steps)} "
+                "samples at once; pass a larger accumulation_steps, or a smaller backbone"
+            ) from error
+        if self.accumulation_steps == self.recipe.accumulation_steps:
+            warnings.warn(
+                f"out of memory with {math.ceil(n / self.accumulation_steps)} samples at once: "
+                "each batch is now split in halves, whose gradients are added up; contrastive "
+                "objectives and batch normalisation see the parts only. "
+                f"accumulation_steps={wanted} does so from the start",
+                UserWarning,
+                stacklevel=2,
+            )
+        self.accumulation_steps = wanted
+        self.optimizer.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _state(self) -> dict[str, Any]:
+        cuda = self.generator.device.type == "cuda"
+        return {
+            "task": self.task.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state(self.generator.device) if cuda else None,
+            "history": self.history,
+            "steps": self.steps,
+            "elapsed": self.elapsed,
+            "accumulation_steps": self.accumulation_steps,
+            "finished": self.finished,
+        }
+
+    def _resume(self) -> bool:
+        """Take the state from the checkpoint, if there is one."""
+        state = self.checkpoint.load() if self.checkpoint else None
+        if state is None:
+            return False
+        self.task.load_state_dict(state["task"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
+        if state["cuda_generator"] is not None and self.generator.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_generator"], self.generator.device)
+        for name in ("history", "steps", "elapsed", "accumulation_steps", "finished"):
+            setattr(self, name, state[name])
+        return True
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # the CPU's allocator has no exception of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,86 @@
+"""What differs between the versions of scikit-learn that are supported."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """scikit-learn has no callbacks yet."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        return method
+
+
+class EpochCallbacks:
+    """Calls the callbacks that were set on an estimator, for ``fit`` and for each of its epochs.
+
+    Does nothing where scikit-learn has no callbacks.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one whose ``fit`` is running, decorated with `with_callbacks`.
+    X : array
+        Its training samples.
+    max_epochs : int or None
+        None if only time limits the training.
+    fitted_attributes : callable
+        Returns what the estimator needs, besides what it has, to be used as it is now.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        max_epochs: int | None,
+        fitted_attributes: Callable[[], dict[str, Any]],
+    ):
+        self.estimator = estimator
+        self.max_epochs = max_epochs
+        self.details = {"X": X, "reconstruction_attributes": fitted_attributes}
+        self.context: Any = None
+        self.epoch: Any = None
+        if hasattr(estimator, "_init_callback_context"):
+            self.context = estimator._init_callback_context(max_subtasks=max_epochs)
+            self.context.call_on_fit_task_begin(estimator=estimator, X=X)
+            self._begin_epoch(0)
+
+    def __call__(self, history: list[dict[str, float]]) -> bool:
+        """End the epoch that is running; true if a callback wants training to stop."""
+        if self.epoch is None:
+            return False
+        stop = self.epoch.call_on_fit_task_end(estimator=self.estimator, **self.details)
+        self._begin_epoch(len(history))
+        return bool(stop)
+
+    def finish(self) -> None:
+        """End the fit."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(estimator=self.estimator, **self.details)
+
+    def _begin_epoch(self, n_done: int) -> None:
+        self.epoch = None
+        if self.context is not None and (self.max_epochs is None or n_done < self.max_epochs):
+            self.epoch = self.context.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.details)
+
+
+@contextlib.contextmanager
+def pass_callbacks_on(estimator: Any, part: Any):
+    """While a meta-estimator fits a part of it, its callbacks are those of the part too."""
+    if not getattr(estimator, "_skl_callbacks", None) and not hasattr(
+        estimator, "_parent_callback_ctx"
+    ):
+        yield  # nothing that would make the part look different to a cache
+        return
+    context = estimator._init_callback_context(max_subtasks=1)
+    context.call_on_fit_task_begin(estimator=estimator)
+    with context.subcontext(task_name="fit-encoder").propagate_callback_context(part):
+        yield
+    context.call_on_fit_task_end(estimator=estimator)

@@ -1,0 +1,200 @@
+"""What every encoder shares: a network whose layers are features."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from ..inputs import check_samples
+from ..training import scoring_device, to_device
+from ._features import HEAD, EncoderNetwork
+from ._preprocessing import as_float
+
+INFERENCE_BATCH = 256
+
+
+class NetworkEncoder(TransformerMixin, BaseEstimator):
+    """Base class of the encoders.
+
+    A subclass has the parameters `layers`, `max_map_width`, `image_shape` and `device`, and its
+    ``fit`` ends with ``_keep_network``.
+    """
+
+    layers: Any
+    max_map_width: int | None
+    image_shape: tuple[int, ...] | None
+    device: str
+    network_: EncoderNetwork
+    layer_slices_: dict[str, slice]
+    sample_shape_: tuple[int, ...]
+
+    def transform(self, X):
+        """Features of the chosen layers.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        features : array of shape (n_samples, n_features_out)
+            float32 for images, float64 for tables.
+        """
+        X = self._check_input(X)
+        features = np.empty((len(X), self._n_features_out), dtype=self._feature_dtype)
+        self._extract(X, {name: features[:, s] for name, s in self.layer_slices_.items()})
+        return features
+
+    def transform_layers(self, X):
+        """Features of the chosen layers, each in an array of its own.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        features : dict of str to array of shape (n_samples, width)
+            float32 for images, float64 for tables.
+        """
+        X = self._check_input(X)
+        features = {
+            name: np.empty((len(X), s.stop - s.start), dtype=self._feature_dtype)
+            for name, s in self.layer_slices_.items()
+        }
+        self._extract(X, features)
+        return features
+
+    def transform_map(self, X, layer="auto"):
+        """Outputs of a convolutional block at each of its positions.
+
+        Parameters
+        ----------
+        X : images
+            Samples of the shape that was fitted.
+        layer : str, default="auto"
+            Name of the block, such as "conv_block_2". "auto" is the first one.
+
+        Returns
+        -------
+        maps : float32 array of shape (n_samples, channels, height, width)
+
+        Raises
+        ------
+        ValueError
+            If the network has no such block.
+        """
+        X = self._check_input(X)
+        known = [name for name in self.network_.backbone.blocks if name.startswith("conv")]
+        layer = known[0] if layer == "auto" and known else layer
+        if layer not in known:
+            raise ValueError(f"layer={layer!r} is not a convolutional block; pass one of {known}")
+        batches = self._feature_maps(X, [layer], flat=False)
+        return np.concatenate([maps[layer].cpu().numpy() for _, maps in batches])
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of ``transform``: ``<layer>__<number>``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Checked against the names seen in ``fit`` and otherwise ignored.
+
+        Returns
+        -------
+        names : array of str
+        """
+        check_is_fitted(self)
+        if len(self.sample_shape_) == 1:
+            _check_feature_names_in(self, input_features)
+        widths = {name: s.stop - s.start for name, s in self.layer_slices_.items()}
+        names = [f"{name}__{i}" for name, width in widths.items() for i in range(width)]
+        return np.asarray(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _check_input(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        return self._scale(check_samples(self, X, reset=False, image_shape=self.image_shape))
+
+    def _scale(self, X: np.ndarray) -> np.ndarray:
+        """Validated samples as the network gets them."""
+        return X
+
+    def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
+        known = network.layer_names
+        blocks = [name for name in known if not name.startswith(HEAD)]
+        presets = {"all": known, "blocks": blocks, "last": blocks[-1:]}
+        chosen = presets[self.layers] if isinstance(self.layers, str) else self.layers
+        unknown = [name for name in chosen if not network.has_layer(name)]
+        if unknown or not chosen:
+            raise ValueError(
+                f"layers={self.layers} is not known; pass some of {known}, or names of the "
+                "backbone's submodules"
+            )
+        return list(dict.fromkeys(chosen))
+
+    def _prepare_layers(self, network: EncoderNetwork, X: np.ndarray) -> dict[str, slice]:
+        """Columns of the chosen layers; wide maps get their projections."""
+        layers = self._resolve_layers(network)
+        sample = as_float(to_device(X[:2], torch.device("cpu"))).to(torch.float32)
+        if self.max_map_width is not None:
+            network.project_wide_maps(sample, layers, self.max_map_width)
+        network.eval()
+        with torch.inference_mode():
+            maps = network.feature_maps(sample, layers)
+        widths = [maps[layer].shape[1] for layer in layers]
+        stops = np.cumsum(widths).tolist()
+        return {
+            name: slice(start, stop)
+            for name, start, stop in zip(layers, [0, *stops[:-1]], stops, strict=True)
+        }
+
+    def _keep_network(self, network: EncoderNetwork, X: np.ndarray, advice: str) -> None:
+        """Keep a network that is ready, on the CPU, if its features of some samples are finite."""
+        # tables are scored in float64, so that a row's features do not depend on its batch
+        self.network_ = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
+        for _, maps in self._feature_maps(X[:2], list(self.layer_slices_)):
+            if not all(torch.isfinite(features).all() for features in maps.values()):
+                raise FloatingPointError(f"the features are not finite: {advice}")
+
+    @property
+    def _n_features_out(self) -> int:
+        return max(columns.stop for columns in self.layer_slices_.values())
+
+    @property
+    def _feature_dtype(self):
+        return np.float32 if len(self.sample_shape_) == 3 else np.float64
+
+    def _extract(self, X: np.ndarray, features: dict[str, np.ndarray]) -> None:
+        """Write the features of each layer into its array."""
+        for rows, maps in self._feature_maps(X, list(features)):
+            for layer, target in features.items():
+                target[rows] = maps[layer].cpu().numpy()
+
+    def _feature_maps(
+        self, X: np.ndarray, layers: list[str], flat: bool = True
+    ) -> Iterator[tuple[slice, dict[str, torch.Tensor]]]:
+        """Slices of X with the layers' outputs for them, batch by batch."""
+        device = scoring_device(self.device)
+        network = self.network_
+        if device.type != "cpu":
+            network = copy.deepcopy(network).to(device)
+        dtype = network.preprocessing.center.dtype
+        with torch.inference_mode():
+            for rows in gen_batches(len(X), INFERENCE_BATCH):
+                batch = as_float(to_device(X[rows], device)).to(dtype)
+                yield rows, network.feature_maps(batch, layers, flat)
