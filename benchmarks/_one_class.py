@@ -3,6 +3,9 @@
 import sys
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from skanomaly import MahalanobisCosine
 
 CLASSES = (("fashion_mnist", 0), ("fashion_mnist", 6), ("cifar10", 1), ("cifar10", 4))
 SIZES = 1_500, 250  # training images, test images of each of the ten classes
@@ -22,7 +25,7 @@ def repeat(evaluate, args):
     images.
     """
     values = {}
-    for number, seed, *images in _make_tasks(args):
+    for number, seed, *images in make_tasks(args):
         for name, value in evaluate(seed, *images).items():
             values.setdefault(name, np.full((len(CLASSES), args.seeds), np.nan))
             values[name][number, seed] = value
@@ -30,16 +33,22 @@ def repeat(evaluate, args):
     return values
 
 
-def _make_tasks(args):
+def make_tasks(args, numbers=None, sizes=SIZES):
+    """Number of the class, seed, training images, test images and which of these are anomalies.
+
+    `numbers` are indices of CLASSES, None all of them.
+    """
     sys.path.insert(0, args.data)
     import load
 
-    n_train, n_test = SMALL_SIZES if args.small else SIZES
+    numbers = range(len(CLASSES)) if numbers is None else numbers
+    n_train, n_test = SMALL_SIZES if args.small else sizes
     splits = {
         name: (*load.images(name, "train"), *load.images(name, "test"))
-        for name in dict.fromkeys(name for name, _ in CLASSES)
+        for name in dict.fromkeys(CLASSES[number][0] for number in numbers)
     }
-    for number, (name, normal) in enumerate(CLASSES):
+    for number in numbers:
+        name, normal = CLASSES[number]
         X_train, y_train, X_test, y_test = splits[name]
         for seed in range(args.seeds):
             rng = np.random.default_rng(seed)
@@ -50,6 +59,22 @@ def _make_tasks(args):
 
 def _draw(rng, labels, label, size):
     return rng.choice(np.flatnonzero(labels == label), size, replace=False)
+
+
+def evaluate_detector(detector, train, test, is_anomaly):
+    """AUROC of a fitted detector and of k-Cos on its encoder's last averaged layer; last epoch."""
+    auroc = {"ensemble": roc_auc_score(is_anomaly, -detector.score_samples(test))}
+    encoder = detector.encoder_
+    last = [name for name in encoder.layer_slices_ if name.endswith("(1x1)")][-1]
+    rows = [encoder.transform_layers(images)[last] for images in (train, test)]
+    nearest = MahalanobisCosine(whiten=False).fit(rows[0])
+    auroc["k_cos"] = roc_auc_score(is_anomaly, -nearest.score_samples(rows[1]))
+    figures = {name: round(float(value), 4) for name, value in auroc.items()}
+    for epoch in encoder.history_[-1:]:
+        figures |= {
+            name: float(f"{epoch[name]:.4g}") for name in ("loss", "kappa", "embedding_std")
+        }
+    return figures
 
 
 def describe_tasks(args):

@@ -40,6 +40,20 @@ def write_report(name, figures, rivals=()):
         "commit": commit,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = _path(name)
     path.write_text(json.dumps(report, indent=2) + "\n")
     print("wrote", path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def extend_report(name, figures, results):
+    """Add `results` (a dict) to those in results/<name>.json; a run may be a part.
+
+    Machine, versions and commit become those of the last part.
+    """
+    path = _path(name)
+    earlier = json.loads(path.read_text())["results"] if path.exists() else {}
+    write_report(name, {**figures, "results": earlier | results})
+
+
+def _path(name):
+    return RESULTS / f"{name}.json"

@@ -1,12 +1,28 @@
 """Small instances of every estimator, for the tests that all of them must pass."""
 
+import torch
+from torch import nn
+
 from skanomaly import (
     CenterCosine,
     FeatureEnsemble,
     MahalanobisCosine,
     NSADetector,
+    PretrainedEncoder,
     SelfSupervisedEncoder,
 )
+
+
+class AnyWidth(nn.Module):
+    """A network for tables of any number of columns: sums of sines of them.
+
+    It has no weights, since joblib's hash, by which scikit-learn compares parameters, differs
+    between a tensor and its copy.
+    """
+
+    def forward(self, x):
+        frequencies = torch.linspace(0.1, 1, 8, dtype=x.dtype)
+        return torch.sin(x[:, :, None] * frequencies + 1).sum(dim=1)
 
 
 def make_estimators():
@@ -22,7 +38,10 @@ def make_estimators():
         FeatureEnsemble(),
         SelfSupervisedEncoder(max_epochs=2),
         SelfSupervisedEncoder("simsiam", max_epochs=2),
+        SelfSupervisedEncoder("byol", max_epochs=2),
+        PretrainedEncoder(AnyWidth()),
         NSADetector(SelfSupervisedEncoder(max_epochs=2)),
+        NSADetector(PretrainedEncoder(AnyWidth()), MahalanobisCosine()),
         NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),
     ]
 

@@ -8,8 +8,10 @@ import torchvision.transforms.v2.functional as F
 from torch.testing import assert_close
 from torchvision.transforms import InterpolationMode
 
-from skanomaly.encoders import _augmentations as ours
-from skanomaly.encoders._augmentations import ColumnCorruption, ImageAugmentation
+from skanomaly import SelfSupervisedEncoder
+from skanomaly.encoders import ColumnCorruption, ImageAugmentation
+from skanomaly.encoders import _operations as ours
+from skanomaly.encoders._augmentations import PRESETS
 
 
 def generator(seed=0):
@@ -91,6 +93,16 @@ def test_crop(images, flip):
         assert_close(view[inner], expected[inner], atol=1e-6, rtol=0)
 
 
+def test_vertical_flip(images):
+    n = len(images)
+    flips = torch.tensor([True, False] * 3)
+    center, size = torch.zeros(n, 2), torch.ones(n, 2)
+    changed = ours.crop(images, center, size, flips.flip(0), vertical_flip=flips)
+    for i in range(n):
+        expected = F.vertical_flip(images[i]) if flips[i] else F.horizontal_flip(images[i])
+        assert_close(changed[i], expected, atol=1e-6, rtol=0)
+
+
 def test_rotation(images):
     angles = torch.tensor([0.0, 0.1, -0.4, 1.0, math.pi / 2, math.pi], dtype=torch.float64)
     changed = crop_boxes(images, [(0, 0, 16, 20)] * 6, angle=angles)
@@ -138,3 +150,57 @@ def test_corruption_takes_values_of_the_same_column():
     assert torch.equal(views // 1000, rows // 1000)
     assert 0.25 < (views != rows).double().mean() < 0.5
     assert torch.equal(ColumnCorruption(0.0)(rows, generator()), rows)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_presets(preset, channels):
+    views = PRESETS[preset]()(torch.rand(8, channels, 16, 12, generator=generator()), generator())
+    assert views.shape == (8, channels, 16, 12) and 0 <= views.min() < views.max() <= 1 + 1e-6
+
+
+def test_presets_mirror_what_may_be_mirrored():
+    """A ramp's slope has the sign of its direction, after small rotations too."""
+    ramp = torch.linspace(0, 1, 32).expand(300, 1, 32, 32)
+    mirrored = {}
+    for name, preset in PRESETS.items():
+        views = preset()(ramp, generator())
+        across = views.diff(dim=3).mean(dim=(1, 2, 3)) < 0
+        down = preset()(ramp.mT, generator()).diff(dim=2).mean(dim=(1, 2, 3)) < 0
+        mirrored[name] = (across.any().item(), down.any().item())
+    assert mirrored == {
+        "color": (True, False),
+        "grayscale": (True, False),
+        "digits": (False, False),
+        "texture": (True, True),
+    }
+
+
+def test_drawn_parameters_can_be_applied_in_parts():
+    images = torch.rand(6, 3, 16, 16, generator=generator())
+    augment = ImageAugmentation(degrees=10, blur=0.5, vertical_flip=0.5)
+    whole = augment(images, generator())
+    drawn = augment.draw(6, 3, generator())
+    assert {len(values) for values in drawn.values()} == {6}
+    part = augment.apply(images[2:4], {name: values[2:4] for name, values in drawn.items()})
+    assert_close(part, whole[2:4], atol=0, rtol=0)
+
+
+def test_modules_of_kornia(images):
+    kornia = pytest.importorskip("kornia.augmentation")
+    views = kornia.AugmentationSequential(
+        kornia.RandomResizedCrop((16, 20), scale=(0.5, 1.0)), kornia.RandomHorizontalFlip()
+    )
+    X = images.float().numpy()
+    encoder = SelfSupervisedEncoder(augment=views, max_epochs=2, random_state=0)
+    state = torch.get_rng_state()
+    features = encoder.fit(X).transform(X)
+    assert torch.equal(state, torch.get_rng_state())
+    assert (encoder.fit(X).transform(X) == features).all()
+    plain = SelfSupervisedEncoder(max_epochs=2, random_state=0).fit(X).transform(X)
+    assert abs(plain - features).max() > 0
+
+
+def test_repr_names_what_decides():
+    text = repr(ImageAugmentation(flip=0.0))
+    assert text.startswith("ImageAugmentation(crop_area=(0.5, 1.0), ") and "flip=0.0" in text

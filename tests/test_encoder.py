@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import spearmanr
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
 from torchvision import models
 
-from skanomaly import SelfSupervisedEncoder
+from skanomaly import MahalanobisCosine, SelfSupervisedEncoder
 from skanomaly.encoders import _self_supervised
 from skanomaly.encoders._networks import make_backbone
 
@@ -21,7 +23,7 @@ def weights(encoder):
     return dict(encoder.network_.named_parameters())
 
 
-@pytest.mark.parametrize("objective", ["simclr", "simsiam"])
+@pytest.mark.parametrize("objective", ["simclr", "simclr-shifted", "simsiam", "byol"])
 def test_training_changes_every_weight_and_lowers_the_loss(images, objective):
     untrained = SelfSupervisedEncoder(objective, max_epochs=0, random_state=0).fit(images)
     trained = SelfSupervisedEncoder(objective, max_epochs=15, random_state=0).fit(images)
@@ -104,13 +106,28 @@ def test_chosen_layers(images):
 
 def test_tables(table):
     encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0).fit(table)
-    assert list(encoder.layer_slices_) == [f"dense_block_{i}" for i in (1, 2, 3)]
+    assert list(encoder.layer_slices_) == ["columns", *(f"dense_block_{i}" for i in (1, 2, 3))]
     features = encoder.transform(table)
     assert features.dtype == np.float64
     one_by_one = np.concatenate([encoder.transform(row[None]) for row in table])
     assert_allclose(one_by_one, features, rtol=1e-12, atol=1e-12)
     frame = encoder.set_output(transform="pandas").transform(table)
     assert isinstance(frame, pd.DataFrame) and frame.columns[-1].startswith("dense_block_3__")
+
+
+def test_angles_of_a_tables_layers_rank_as_distances(table, rng):
+    """The layers' last coordinate is constant and large: see EncoderNetwork."""
+    encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
+    queries = rng.normal(size=(50, 5)) * 2 + [5, 4, 3, 2, 1]
+    for columns in encoder.layer_slices_.values():
+        train, test = (encoder.transform(X)[:, columns] for X in (table, queries))
+        assert np.ptp(train[:, -1]) == np.ptp(test[:, -1]) == 0
+        distances = np.linalg.norm(test[:, None] - train[None], axis=2).min(axis=1)
+        angles = -MahalanobisCosine(whiten=False).fit(train).score_samples(test)
+        assert spearmanr(distances, angles).statistic > 0.995
+    scaled = StandardScaler().fit(table)
+    columns = encoder.transform(queries)[:, encoder.layer_slices_["columns"]]
+    assert_allclose(columns[:, :-1], scaled.transform(queries), atol=1e-6)
 
 
 def test_refit_on_images_forgets_the_table(table, images):
@@ -123,7 +140,7 @@ def test_refit_on_images_forgets_the_table(table, images):
 def test_global_output_setting(table):
     with config_context(transform_output="polars"):
         encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
-        assert encoder.transform(table).shape == (60, 3 * 256)
+        assert encoder.transform(table).shape == (60, 6 + 3 * 257)
 
 
 def test_extreme_entries_of_tables(table):

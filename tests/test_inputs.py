@@ -1,5 +1,7 @@
 """What X may be: accepted layouts, and what is said of everything else."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,12 +169,25 @@ def test_constant_images_are_scored(fitted):
     assert np.isfinite(fitted.score_samples(np.zeros((1, 8, 9), np.uint8))).all()
 
 
+class Tuple(torch.nn.Module):
+    def forward(self, x):
+        return x, x
+
+
 @pytest.mark.parametrize(
     "parameters, X, message",
     [
-        ({"backbone": "resnet19"}, GRAY, "'backbone' parameter .*'resnet18'"),
-        ({"backbone": "mlp"}, GRAY, r"'mlp' does not take images; pass one of \('compact', "),
-        ({"backbone": "compact"}, TABLE, r"'compact' does not take tables; pass one of \('mlp',\)"),
+        ({"backbone": "resnet19"}, GRAY, "'resnet19' is not known; pass 'auto', .*resnet18"),
+        ({"backbone": "mlp"}, GRAY, "'mlp' does not take images; pass 'compact' or 'resnet18'"),
+        ({"backbone": "compact"}, TABLE, "'compact' does not take tables; pass 'mlp', or"),
+        (
+            {"backbone": torch.nn.Linear(3, 2)},
+            TABLE,
+            "backbone Linear does not take a batch of .*4",
+        ),
+        ({"backbone": torch.nn.Linear(3, 2)}, GRAY, "Linear does not take .* shape 1 x 8 x 9: "),
+        ({"backbone": torch.nn.Flatten(0)}, GRAY, r"Flatten returns \(144,\) for a batch of 2"),
+        ({"backbone": Tuple()}, GRAY, "Tuple returns tuple for a batch of 2"),
         ({"layers": ["conv_block_9"]}, GRAY, r"\['conv_block_9'\] is not known; .*'conv_block_1'"),
         ({"layers": []}, GRAY, r"layers=\[\] is not known; pass some of"),
         ({"objective": "simsim"}, GRAY, "'objective' parameter .*'simclr'"),
@@ -181,10 +196,39 @@ def test_constant_images_are_scored(fitted):
         ({"image_shape": (4,)}, TABLE, r"image_shape=\(4,\); pass \(height, width\) or"),
         ({"image_shape": (-2, -2)}, TABLE, r"image_shape=\(-2, -2\); pass"),
         ({"image_shape": (2, 2)}, TABLE, "float images must be between 0 and 1"),
+        ({"objective": "simclr-shifted"}, GRAY, "by 90 degrees, but X is images of 8 x 9 pixels"),
+        ({"objective": "simclr-shifted"}, TABLE, "by 90 degrees, but X is a table; pass square"),
+        ({"augment": "colour"}, GRAY, "'augment' parameter .*'color'"),
+        ({"augment": "color"}, TABLE, "augment='color' is for images; pass None or a callable"),
         ({"learning_rate": 0}, GRAY, "'learning_rate' parameter"),
+        ({"learning_rate": np.inf}, GRAY, "'learning_rate' parameter"),
+        ({"learning_rate": np.nan}, GRAY, "'learning_rate' parameter"),
+        ({"max_time": 0}, GRAY, "'max_time' parameter"),
+        ({"max_epochs": None}, GRAY, "max_epochs and max_time are both None; pass one of them"),
+        ({"warmup": 1.0}, GRAY, "'warmup' parameter"),
+        ({"optimizer": "lars"}, GRAY, "'optimizer' parameter .*'adamw'"),
+        ({"precision": "float16"}, GRAY, "'precision' parameter .*'bfloat16'"),
+        ({"accumulation_steps": 0}, GRAY, "'accumulation_steps' parameter"),
+        ({"callbacks": len}, GRAY, "'callbacks' parameter"),
+        ({}, GRAY[:, :7, :7], "images of 7 x 7 pixels are too small .*; enlarge them to 8 pixels"),
+        ({}, GRAY[:1], r"Found 1 sample\(s\), a minimum of 2"),
         ({"batch_size": 1}, GRAY, "'batch_size' parameter"),
     ],
 )
 def test_bad_encoder_parameters(parameters, X, message):
     with pytest.raises(ValueError, match=message):
         SelfSupervisedEncoder(**parameters).fit(X)
+
+
+def test_checks_of_a_memmap_read_it_in_blocks(tmp_path, rng):
+    """Peak memory stays far below the size of the file; float32 in [0, 1] is not copied."""
+    shape = (4000, 32, 32)
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, shape)
+    X[:] = rng.random((1, 32, 32), dtype=np.float32)
+    X[-1] = 0.5
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tracemalloc.start()
+    checked = check_samples(BaseEstimator(), mapped, reset=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.shares_memory(checked, mapped) and peak < X.nbytes / 2

@@ -48,8 +48,13 @@ def test_is_the_composition_of_its_parts(images, detector):
 
 
 def test_defaults():
-    encoder = NSADetector(verbose=1)._make_encoder()
+    detector = NSADetector(verbose=1)
+    images, table = np.zeros((9, 1, 8, 8)), np.zeros((4, 2))
+    encoder = detector._make_encoder(images)
     assert encoder.get_params() == SelfSupervisedEncoder(verbose=1).get_params()
+    assert detector._make_scorer(images).get_params() == FeatureEnsemble().get_params()
+    assert detector._make_encoder(table).layers == ["columns", "dense_block_1"]
+    assert detector._make_scorer(table).scorers[0][1].n_neighbors == 3
 
 
 def test_training_samples_have_leave_one_out_scores_in_any_batch(images, detector):

@@ -1,13 +1,20 @@
-"""Losses by hand, and the gradient claim of NSA section 2.4."""
+"""Losses by hand and against lightly, and the gradient claim of NSA section 2.4."""
 
 import math
+import os
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 from torch.testing import assert_close
 
-from skanomaly.encoders.objectives import OBJECTIVES, SimCLR, SimSiam
+from skanomaly import NSADetector, SelfSupervisedEncoder
+from skanomaly.encoders.objectives import BYOL, OBJECTIVES, ShiftedSimCLR, SimCLR, SimSiam
+
+KINDS = [SimCLR, ShiftedSimCLR, SimSiam, BYOL]
 
 
 @pytest.fixture
@@ -18,6 +25,13 @@ def embedding():
 def make(kind, **options):
     torch.manual_seed(0)
     return kind(8, hidden_dim=16, projection_dim=6, **options).double()
+
+
+def loss_of(task, embedding):
+    """Loss, of a target network that is the same one where the objective has a target."""
+    if task.target_momentum is None:
+        return task(embedding)
+    return task(embedding, task.project(embedding).detach())
 
 
 @pytest.fixture(autouse=True)
@@ -46,51 +60,158 @@ def test_simclr_loss(embedding):
     assert_close(task(embedding).item(), total / 12)
 
 
-@pytest.mark.parametrize("kind", OBJECTIVES.values())
+def test_byol_loss(embedding):
+    task = make(BYOL)
+    target = torch.randn(12, 6, dtype=torch.float64)
+    p = normalize(task.predictor(normalize(task.projector(normalize(embedding)))))
+    t = normalize(target)
+    squared_distance = ((p[:6] - t[6:]).square().sum(1) + (p[6:] - t[:6]).square().sum(1)).mean()
+    assert_close(2 + 2 * task(embedding, target), squared_distance / 2)
+
+
+@pytest.mark.parametrize("kind", [SimCLR, ShiftedSimCLR])
+def test_every_other_view_is_a_negative(embedding, kind):
+    """Only the partner attracts: a step along the gradient brings it nearer, others further."""
+    leaf = embedding.clone().requires_grad_()
+    task = make(kind).eval()
+    task.projector = torch.nn.Sequential(torch.nn.Identity())
+    (gradient,) = torch.autograd.grad(task(leaf), leaf)
+    before, after = normalize(embedding), normalize(embedding - 1e-3 * gradient)
+    moved = after @ after.T - before @ before.T
+    partners = torch.arange(12).roll(6)
+    assert (moved[torch.arange(12), partners] > 0).all()
+    moved[torch.arange(12), partners] = moved[torch.arange(12), torch.arange(12)] = 0
+    assert moved.sum() < 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalize_embedding", [True, False])
 def test_gradient_is_that_of_finite_differences(embedding, kind, normalize_embedding):
     task = make(kind, normalize_embedding=normalize_embedding).eval()
-    if kind is SimSiam:  # the stop-gradient is no derivative of the loss
+    if isinstance(task, SimSiam):  # the stop-gradient is no derivative of the loss
         target = task.project(embedding).detach()
 
         def loss(y):
             p1, p2 = task.predictor(task.project(y)).chunk(2)
             z1, z2 = target.chunk(2)
-            cosine = torch.nn.functional.cosine_similarity
-            return -(cosine(p1, z2) + cosine(p2, z1)).mean() / 2
+            return -(cosine_similarity(p1, z2) + cosine_similarity(p2, z1)).mean() / 2
 
         leaf = embedding.clone().requires_grad_()
-        assert_close(torch.autograd.grad(task(leaf), leaf), torch.autograd.grad(loss(leaf), leaf))
+        found = torch.autograd.grad(loss_of(task, leaf), leaf)
+        assert_close(found, torch.autograd.grad(loss(leaf), leaf))
     else:
         loss = task
     assert torch.autograd.gradcheck(loss, embedding.clone().requires_grad_())
 
 
-@pytest.mark.parametrize("kind", OBJECTIVES.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_normalised_embedding_gets_no_gradient_along_itself(embedding, kind):
     """Section 2.3: the norm of the embedding cannot lower the loss."""
     for normalised in (True, False):
         leaf = embedding.clone().requires_grad_()
-        make(kind, normalize_embedding=normalised)(leaf).backward()
+        loss_of(make(kind, normalize_embedding=normalised), leaf).backward()
         along = (leaf.grad * embedding).sum(dim=1).abs().max()
         assert (along < 1e-12) == normalised
 
 
+@pytest.mark.parametrize("kind", [SimSiam, BYOL])
 @pytest.mark.parametrize("normalised", [True, False])
-def test_projector_receives_the_norm_removing_gradient(embedding, normalised):
+def test_projector_receives_the_norm_removing_gradient(embedding, kind, normalised):
     """Section 2.4: with the normalisation, z has no gradient along itself; without, it has."""
-    task = make(SimSiam, normalize_projection=normalised)
+    task = make(kind, normalize_projection=normalised)
     z = []
     task.projector.register_forward_hook(lambda module, args, output: z.append(output))
     task.eval()  # so that batch normalisation of the predictor does not hide the scale of z
-    loss = task(embedding.clone().requires_grad_())
-    (gradient,) = torch.autograd.grad(loss, z[0])
-    along = (gradient * z[0]).sum(dim=1).abs().max()
+    loss = loss_of(task, embedding.clone().requires_grad_())
+    (gradient,) = torch.autograd.grad(loss, z[-1])
+    along = (gradient * z[-1]).sum(dim=1).abs().max()
     assert (along < 1e-12) == normalised
 
 
-def test_views_that_agree_have_the_least_loss(embedding):
-    agreeing = embedding[:6].repeat(2, 1)
-    for kind in OBJECTIVES.values():
-        task = make(kind).eval()
-        assert task(agreeing) < task(embedding)
+@pytest.mark.parametrize("normalised", [True, False])
+def test_norm_of_the_projection_in_training(embedding, normalised):
+    """Section 2.4: the normalised projection is the target; without, targets keep their norms."""
+    norms = make(SimSiam, normalize_projection=normalised).project(embedding).norm(dim=1)
+    assert torch.allclose(norms, torch.ones_like(norms)) == normalised
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_views_that_agree_have_the_least_loss(embedding, kind):
+    task = make(kind).eval()
+    assert loss_of(task, embedding[:6].repeat(2, 1)) < loss_of(task, embedding)
+
+
+def test_names_of_objectives():
+    assert list(OBJECTIVES.values()) == KINDS
+
+
+@pytest.fixture
+def lightly_loss(monkeypatch):
+    monkeypatch.setitem(os.environ, "LIGHTLY_DID_VERSION_CHECK", "True")
+    return pytest.importorskip("lightly.loss")
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+@pytest.mark.parametrize("kind", [SimCLR, ShiftedSimCLR])
+def test_simclr_is_lightlys(embedding, lightly_loss, kind, temperature):
+    task = make(kind, temperature=temperature)
+    ours, theirs = (embedding.clone().requires_grad_() for _ in range(2))
+    loss = task(ours)
+    views = task.project(theirs).chunk(2)
+    expected = lightly_loss.NTXentLoss(temperature=temperature)(*views)
+    assert_close(loss, expected)
+    assert_close(torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs))
+
+
+@pytest.mark.parametrize("kind", [SimSiam, BYOL])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_simsiam_and_byol_are_lightlys(embedding, lightly_loss, kind, normalised):
+    task = make(kind, normalize_embedding=normalised, normalize_projection=normalised)
+    ours, theirs = (embedding.clone().requires_grad_() for _ in range(2))
+    loss = loss_of(task, ours)
+    z = task.project(theirs)
+    (z1, z2), (p1, p2) = z.detach().chunk(2), task.predictor(z).chunk(2)
+    criterion = lightly_loss.NegativeCosineSimilarity()
+    expected = (criterion(p1, z2) + criterion(p2, z1)) / 2
+    assert_close(loss, expected)
+    assert_close(torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs))
+
+
+@pytest.fixture
+def documented():
+    """What the example of the page on training defines."""
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    (example,) = re.findall(r"```python\n(import torch\n.*?class .*?)```", page, re.S)
+    names = {}
+    exec(example, names)
+    return names
+
+
+def test_documented_objective_of_a_user(documented, images):
+    kind = documented["BarlowTwins"]
+    views = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    task = make(kind, normalize_projection=False).float()
+    task.projector = torch.nn.Sequential(torch.nn.Identity())
+    same, other = torch.cat([views, views]), torch.cat([views, views.flip(0)])
+    assert task(same) < task(other) / 5
+    detector = documented["detector"].set_params(random_state=0).fit(images)
+    losses = [epoch["loss"] for epoch in detector.encoder_.history_]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert (detector.score_samples(255 - images) < detector.offset_).all()
+
+
+class Following(SimSiam):
+    """An objective of a user that asks for a target network."""
+
+    target_momentum = 0.5
+    seen = 0
+
+    def forward(self, embedding, target):
+        assert not target.requires_grad and target.shape == (48, 128)
+        Following.seen += 1
+        return BYOL.forward(self, embedding, target)
+
+
+def test_objective_of_a_user_with_a_target(images):
+    NSADetector(SelfSupervisedEncoder(Following, max_epochs=2, normalize=None)).fit(images)
+    assert Following.seen == 2

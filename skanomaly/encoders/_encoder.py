@@ -18,6 +18,7 @@ from ._features import HEAD, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
+CONSTANT_SAMPLES = 10_000  # rows of a table looked at for the spread of its features
 
 
 class NetworkEncoder(TransformerMixin, BaseEstimator):
@@ -153,7 +154,7 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         sample = as_float(to_device(X[:2], torch.device("cpu"))).to(torch.float32)
         if self.max_map_width is not None:
             network.project_wide_maps(sample, layers, self.max_map_width)
-        network.eval()
+        network.eval().choose_constants(sample, layers)
         with torch.inference_mode():
             maps = network.feature_maps(sample, layers)
         widths = [maps[layer].shape[1] for layer in layers]
@@ -167,6 +168,10 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         """Keep a network that is ready, on the CPU, if its features of some samples are finite."""
         # tables are scored in float64, so that a row's features do not depend on its batch
         self.network_ = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
+        if X.ndim == 2:
+            step = -(-len(X) // CONSTANT_SAMPLES)
+            rows = torch.from_numpy(np.array(X[::step], dtype=np.float64))
+            self.network_.choose_constants(rows, list(self.layer_slices_))
         for _, maps in self._feature_maps(X[:2], list(self.layer_slices_)):
             if not all(torch.isfinite(features).all() for features in maps.values()):
                 raise FloatingPointError(f"the features are not finite: {advice}")

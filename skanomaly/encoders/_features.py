@@ -15,6 +15,8 @@ from .objectives import Objective
 
 POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
 HEAD = "head_layer_"
+COLUMNS = "columns"  # of a table, standardised
+DISTANT = 10.0  # times the spread of the features
 
 
 class SparseProjection(nn.Module):
@@ -44,6 +46,10 @@ class SparseProjection(nn.Module):
 class EncoderNetwork(nn.Module):
     """Preprocessing, backbone and objective in one module.
 
+    The layers of tables get a constant as a last coordinate, the same for all samples and large
+    beside their spread: angles between such vectors rank as the distances of the layer's outputs
+    do, whereas angles about the mean of standardised columns rank typical samples by noise.
+
     Parameters
     ----------
     backbone : Backbone
@@ -64,15 +70,22 @@ class EncoderNetwork(nn.Module):
         self.backbone = backbone
         self.objective: Any = objective
         self.projections = nn.ModuleDict()
+        self.constants: dict[str, float] = {}  # of the layers of tables
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
         return self.backbone(self.preprocessing(x))
 
     @property
+    def is_of_tables(self) -> bool:
+        """Whether this is a network for tables that is trained on them."""
+        is_dense = not any(name.startswith("conv") for name in self.backbone.blocks)
+        return is_dense and self.objective is not None
+
+    @property
     def layer_names(self) -> list[str]:
         """Blocks and layers of the head, in the order of computation."""
-        names = []
+        names = [COLUMNS] if self.is_of_tables else []
         for block in self.backbone.blocks:
             names.append(block)
             if block.startswith("conv"):
@@ -83,6 +96,16 @@ class EncoderNetwork(nn.Module):
     def has_layer(self, name: str) -> bool:
         """Whether `name` is one of `layer_names`, or a submodule of the backbone."""
         return name in self.layer_names or self.backbone.has_block(name.removesuffix(POOLED))
+
+    def choose_constants(self, x: torch.Tensor, layers: Sequence[str]) -> None:
+        """Set the last coordinates of layers of a table from samples of it."""
+        self.constants = dict.fromkeys((la for la in layers if not la.startswith(HEAD)), 1.0)
+        if not self.is_of_tables:
+            self.constants = {}
+        with torch.inference_mode():
+            for layer, features in self.feature_maps(x, list(self.constants)).items():
+                spread = float(features.var(dim=0, correction=0).sum()) ** 0.5
+                self.constants[layer] = DISTANT * spread or 1.0
 
     def project_wide_maps(self, x: torch.Tensor, layers: Sequence[str], max_width: int) -> None:
         """From now on, flattened maps with more than `max_width` values are projected to it."""
@@ -122,6 +145,8 @@ class EncoderNetwork(nn.Module):
         head = re.fullmatch(rf"{HEAD}(\d+)", layer)
         if head and self.objective is not None:
             return self.objective.projector[int(head[1]) - 1]
+        if layer == COLUMNS:
+            return self.preprocessing
         return self.backbone.block(layer.removesuffix(POOLED))
 
     def _as_vectors(self, output: torch.Tensor, layer: str) -> torch.Tensor:
@@ -130,6 +155,8 @@ class EncoderNetwork(nn.Module):
         features = output.flatten(start_dim=1)
         if _key(layer) in self.projections:
             return self.projections[_key(layer)](features)
+        if layer in self.constants:
+            return nn.functional.pad(features, (0, 1), value=self.constants[layer])
         return features.clone()
 
 

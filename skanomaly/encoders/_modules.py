@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import torch
 from torch import nn
@@ -52,7 +53,8 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
 
     Blocks of a convolutional network are what it ends with at each resolution:
     ``conv_block_n``. Those of other networks are the outputs of their direct children with
-    vectors or tokens: ``dense_block_n``. All submodules can be named as layers besides.
+    vectors or tokens: ``dense_block_n``. Only submodules with weights are considered; all can be
+    named as layers besides.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     ValueError
         If the module cannot take such samples, or does not return a tensor of one row per sample.
     """
-    module = copy.deepcopy(module)
+    module = copy.deepcopy(module).float()
     described = " x ".join(map(str, sample_shape))
     outputs: list[tuple[str, tuple[int, ...]]] = []
     hooks = [
@@ -74,7 +76,7 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
             lambda m, args, output, name=name: outputs.append((name, _shape(output)))
         )
         for name, child in module.named_modules()
-        if name
+        if name and any(True for _ in child.parameters())
     ]
     was_training = module.training
     try:
@@ -97,7 +99,9 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
             "(n, channels, height, width) or (n, tokens, width)"
         )
     embedding_dim = shape[2] if len(shape) == 3 else shape[1]
-    return Backbone(module, _name_blocks(outputs), embedding_dim)
+    kind = "conv" if len(shape) == 4 else "dense"
+    blocks = _name_blocks(outputs) or {f"{kind}_block_1": ""}  # the module itself
+    return Backbone(module, blocks, embedding_dim)
 
 
 def _shape(output: object) -> tuple[int, ...]:
@@ -106,7 +110,12 @@ def _shape(output: object) -> tuple[int, ...]:
 
 def _name_blocks(outputs: list[tuple[str, tuple[int, ...]]]) -> dict[str, str]:
     """Blocks of a network from its submodules' output shapes, in the order of computation."""
-    stages = {shape[2:]: name for name, shape in outputs if len(shape) == 4 and max(shape[2:]) > 1}
+    calls = Counter(name for name, _ in outputs)
+    stages = {
+        shape[2:]: name
+        for name, shape in outputs
+        if len(shape) == 4 and max(shape[2:]) > 1 and calls[name] == 1
+    }
     if stages:
         return {f"conv_block_{i}": name for i, name in enumerate(stages.values(), start=1)}
     children = [name for name, shape in outputs if "." not in name and len(shape) in (2, 3)]

@@ -51,9 +51,12 @@ class PretrainedEncoder(NetworkEncoder):
     image_size : int or None, default=None
         Images are resized to this height and width. None leaves them, but for weights by name
         takes 224.
-    mean, std : sequence of float, optional
-        Per channel, what the network's training images were standardised by. Gray images are
-        repeated in as many channels. None is torchvision's for weights by name, else no change.
+    mean : sequence of float, optional
+        Per channel, what was subtracted from the network's training images. Gray images are
+        repeated in as many channels. None is torchvision's for weights by name, else 0.
+    std : sequence of float, optional
+        Per channel, what the network's training images were then divided by. None is
+        torchvision's for weights by name, else 1.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
     device : str, default="auto"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
 from .._array_api import Array, floating_types, namespace, to_numpy
 
 CHANNELS = (1, 3)
+BLOCK_IMAGES = 1024  # looked at in one go
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
 ACCEPTED = (
     "pass a table (n_samples, n_features), or images (n, height, width), "
@@ -108,6 +111,8 @@ def _first_not_finite(X: Array) -> tuple[int, ...] | None:
     xp = namespace(X)
     if not xp.isdtype(X.dtype, "real floating"):
         return None
+    if X.ndim == 4 and _in_all_blocks(np.isfinite, X):
+        return None
     finite = xp.isfinite(X)
     if xp.all(finite):
         return None
@@ -157,16 +162,22 @@ def _check_images(X: np.ndarray, min_samples: int) -> np.ndarray:
     bad = _first_not_finite(X)
     if bad is not None:
         raise ValueError(f"X contains NaN or infinity: image {bad[0]} has a pixel {X[bad]}")
-    if X.dtype.kind == "f":
-        if X.min() < -ROUNDING or X.max() > 1 + ROUNDING:
-            outside = (X < -ROUNDING) | (X > 1 + ROUNDING)
-            raise ValueError(
-                "float images must be between 0 and 1, but image "
-                f"{np.argmax(outside.reshape(len(X), -1).any(axis=1))} is not "
-                f"(X spans {X.min():g} to {X.max():g}); divide by the maximum or pass uint8"
-            )
-        X = X.astype(np.float32).clip(0, 1)
-    return X
+    return _unit_interval(X) if X.dtype.kind == "f" else X
+
+
+def _unit_interval(X: np.ndarray) -> np.ndarray:
+    """Float images as float32 in [0, 1]; X itself if it is that already."""
+    low, high = X.min(), X.max()
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        outside = (X < -ROUNDING) | (X > 1 + ROUNDING)
+        raise ValueError(
+            "float images must be between 0 and 1, but image "
+            f"{np.argmax(outside.reshape(len(X), -1).any(axis=1))} is not "
+            f"(X spans {low:g} to {high:g}); divide by the maximum or pass uint8"
+        )
+    if X.dtype == np.float32 and low >= 0 and high <= 1:
+        return X
+    return X.astype(np.float32).clip(0, 1)
 
 
 def _channels_first(X: np.ndarray) -> np.ndarray:
@@ -185,13 +196,18 @@ def _channels_first(X: np.ndarray) -> np.ndarray:
 
 
 def _refuse_identical_images(samples: np.ndarray) -> None:
-    if samples.ndim == 4 and (samples == samples[:1]).all():
+    if samples.ndim == 4 and _in_all_blocks(lambda block: block == samples[:1], samples):
         raise ValueError(
             f"all {len(samples)} images are equal, there is nothing to learn; "
             "pass images that differ"
         )
-    if samples.ndim == 4 and (samples == samples[:, :, :1, :1]).all():
+    if samples.ndim == 4 and _in_all_blocks(lambda block: block == block[:, :, :1, :1], samples):
         raise ValueError(
             f"each of the {len(samples)} images is constant, a single colour; "
             "pass images with content"
         )
+
+
+def _in_all_blocks(is_true: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> bool:
+    """Whether it is true everywhere, in the memory that a block of samples takes."""
+    return all(is_true(samples[rows]).all() for rows in gen_batches(len(samples), BLOCK_IMAGES))

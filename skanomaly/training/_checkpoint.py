@@ -100,12 +100,14 @@ class Checkpoint:
             return None
         advice = "; pass another path, or delete the file if it is not needed"
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            with open(self.path, "rb") as file:
+                state = torch.load(file, map_location="cpu", weights_only=True)
         except OSError:
             raise
         except Exception as error:  # pickle, zip and torch have errors of their own for damage
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"checkpoint={str(self.path)!r} is damaged or no checkpoint ({error}){advice}"
+                f"checkpoint={str(self.path)!r} is damaged or no checkpoint ({reason}){advice}"
             ) from error
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise ValueError(f"checkpoint={str(self.path)!r} is not a {FORMAT!r}{advice}")

@@ -172,7 +172,9 @@ class Training:
         return self.history
 
     def _is_over(self) -> bool:
-        return self.finished or self._progress() >= 1
+        # a time limit leaves at least one step
+        may_end = self.steps > 0 or self.recipe.max_epochs == 0
+        return self.finished or (may_end and self._progress() >= 1)
 
     def _progress(self) -> float:
         """Share of the training that is done, by epochs or by time, whichever is further."""

@@ -36,16 +36,16 @@ class SampleStore:
     def stream(self, index: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """The samples of each index in turn; the next ones are read while these are used."""
         if self.resident is not None:
-            for rows in index:
-                yield self.resident[rows.to(self.device)]
+            for kept in index:
+                yield self.resident[kept.to(self.device)]
             return
         with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = [reader.submit(self._read, rows) for rows in index[:1]]
-            for following in [*index[1:], None]:
-                batch = coming.pop().result()
-                if following is not None:
-                    coming.append(reader.submit(self._read, following))
-                yield to_device(batch, self.device)
+            coming = None
+            for rows in [*index, None]:
+                ready = coming
+                coming = None if rows is None else reader.submit(self._read, rows)
+                if ready is not None:
+                    yield to_device(ready.result(), self.device)
 
     def _read(self, rows: torch.Tensor) -> np.ndarray:
         return self.X[rows.cpu().numpy()]

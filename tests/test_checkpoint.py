@@ -1,0 +1,226 @@
+"""Checkpoints: resuming after kill -9, damaged and foreign files, full disks."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from skanomaly import EarlyStopping, SelfSupervisedEncoder
+from skanomaly.training import Checkpoint
+from skanomaly.training import _checkpoint as checkpoint_module
+
+SCRIPT = """
+import sys, time, numpy as np, torch
+from skanomaly import SelfSupervisedEncoder
+from skanomaly.training import Checkpoint
+
+torch.set_num_threads(1)
+write = Checkpoint._write
+def write_slowly(self, state):
+    # half a file first, so that processes are killed in the middle of writing too
+    self._partial.write_bytes(b"half")
+    time.sleep(0.02)
+    write(self, state)
+Checkpoint._write = write_slowly
+X = np.load("X.npy")
+encoder = SelfSupervisedEncoder("byol", max_epochs=12, batch_size=8, random_state=0)
+encoder.set_params(checkpoint=sys.argv[1] if len(sys.argv) > 1 else None)
+print("start", flush=True)
+encoder.fit(X)
+torch.save(encoder.network_.state_dict(), "weights")
+np.save("loss.npy", [epoch["loss"] for epoch in encoder.history_])
+"""
+
+
+def start(folder, *arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments], cwd=folder, stdout=subprocess.PIPE
+    )
+    with process.stdout as lines:
+        assert lines.readline() == b"start\n"
+    return process
+
+
+def results(folder):
+    weights = torch.load(folder / "weights", weights_only=True)
+    return np.load(folder / "loss.npy"), {k: v.numpy() for k, v in weights.items()}
+
+
+def test_killed_training_resumes_and_ends_bit_identical(images, tmp_path, rng):
+    np.save(tmp_path / "X.npy", images)
+    begin = time.monotonic()
+    assert start(tmp_path).wait() == 0
+    duration = time.monotonic() - begin
+    loss, weights = results(tmp_path)
+    (tmp_path / "weights").unlink()
+    n_killed = 0
+    for wait in rng.uniform(0.1, duration / 2, 4):
+        process = start(tmp_path, "state")
+        try:
+            assert process.wait(timeout=wait) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            n_killed += 1
+    assert n_killed >= 2
+    assert start(tmp_path, "state").wait() == 0
+    resumed_loss, resumed_weights = results(tmp_path)
+    assert_array_equal(resumed_loss, loss)
+    for name, values in weights.items():
+        assert_array_equal(resumed_weights[name], values, err_msg=name)
+
+
+def fit(images, path, **options):
+    options = {"max_epochs": 2, "random_state": 0, **options}
+    return SelfSupervisedEncoder(checkpoint=path, **options).fit(images)
+
+
+def test_finished_training_is_loaded(images, tmp_path):
+    path = tmp_path / "state"
+    first = fit(images, path, random_state=None)
+    saved = path.read_bytes()
+    second = fit(images, str(path), random_state=None)
+    assert second.history_ == first.history_ and path.read_bytes() == saved
+    assert_array_equal(first.transform(images), second.transform(images))
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_checkpoint_changes_nothing(images, tmp_path):
+    plain = SelfSupervisedEncoder(max_epochs=2, random_state=0).fit(images)
+    assert_array_equal(fit(images, tmp_path / "a").transform(images), plain.transform(images))
+
+
+def test_resumed_training_stops_where_it_would_have_stopped(images, tmp_path):
+    stop = EarlyStopping(patience=1, tolerance=10)
+    first = fit(images, tmp_path / "a", max_epochs=9, callbacks=[stop])
+    again = fit(images, tmp_path / "a", max_epochs=9, callbacks=[stop])
+    assert len(first.history_) == len(again.history_) == 2
+
+
+def test_interrupted_training_resumes(images, tmp_path):
+    def interrupt(history):
+        if len(history) == 2 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    interrupted = []
+    options = {"max_epochs": 4, "callbacks": [interrupt]}
+    with pytest.warns(match="training was interrupted"):
+        fit(images, tmp_path / "a", **options)
+    resumed = fit(images, tmp_path / "a", **options)
+    assert len(resumed.history_) == 4
+    plain = SelfSupervisedEncoder(max_epochs=4, random_state=0).fit(images)
+    assert_array_equal(resumed.transform(images), plain.transform(images))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 not really", b"some text", "cut", "other", "pickle"]
+)
+def test_damaged_checkpoint_is_refused_and_kept(images, tmp_path, content):
+    path = tmp_path / "state"
+    if content == "cut":
+        fit(images, path)
+        content = path.read_bytes()[:-1000]
+    if content == "other":
+        torch.save({"weights": torch.zeros(2)}, path)
+    elif content == "pickle":
+        torch.save({"format": subprocess.Popen}, path)
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    encoder = SelfSupervisedEncoder(checkpoint=path, max_epochs=1)
+    with pytest.raises(ValueError, match=r"checkpoint='.*state' is .*pass another path, or delete"):
+        encoder.fit(images)
+    assert path.read_bytes() == before and not hasattr(encoder, "network_")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"temperature": 0.3}, "temperature is 0.3, not 0.2"),
+        ({"max_epochs": 3}, "max_epochs is 3, not 2"),
+        ({"random_state": 1}, "random_state is 1, not 0"),
+        ({"objective": "byol"}, "objective is 'byol', not 'simclr'"),
+        ({"augment": np.negative}, "augment is numpy.negative|augment is .*ufunc"),
+        ({"backbone": torch.nn.Flatten()}, "backbone is Flatten with weights .*, not 'auto'"),
+    ],
+)
+def test_foreign_checkpoint_is_refused(images, tmp_path, change, message):
+    path = tmp_path / "state"
+    fit(images, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"belongs to another training: .*{message}"):
+        fit(images, path, **change)
+    assert path.read_bytes() == before
+
+
+def test_checkpoint_of_other_samples_is_refused(images, tmp_path):
+    fit(images, tmp_path / "state")
+    with pytest.raises(ValueError, match="hash of X is"):
+        fit(images[::-1], tmp_path / "state")
+    with pytest.raises(ValueError, match="shape of X is 20 x 1 x 12 x 12, not 24 x"):
+        fit(images[:20], tmp_path / "state")
+
+
+def test_what_does_not_matter_may_differ(images, tmp_path):
+    fit(images, tmp_path / "state")
+    fit(images, tmp_path / "state", device="cpu", callbacks=[len], verbose=0)
+
+
+def test_going_on_has_a_checkpoint_of_its_own(images, tmp_path):
+    encoder = fit(images, tmp_path / "state", warm_start=True)
+    with pytest.raises(ValueError, match=r"initial weights is .*, not None"):
+        encoder.fit(images)
+    encoder.set_params(checkpoint=tmp_path / "next").fit(images)
+
+
+def test_folder_that_is_missing(images, tmp_path):
+    with pytest.raises(OSError, match=r"cannot be written: .*Pass a path in a folder that exists"):
+        fit(images, tmp_path / "missing" / "state")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("zip")])
+def test_disk_that_is_full(images, tmp_path, monkeypatch, error):
+    def save(state, file):
+        file.write(b"x")
+        raise error
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", save)
+    with pytest.raises(OSError, match="cannot be written"):
+        fit(images, tmp_path / "state")
+    assert os.listdir(tmp_path) == []
+
+
+def test_disk_that_becomes_full(images, tmp_path, monkeypatch):
+    save, calls = torch.save, []
+
+    def fail_later(state, file):
+        calls.append(1)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left")
+        save(state, file)
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", fail_later)
+    monkeypatch.setattr(checkpoint_module, "SAVING_SHARE", 1e9)
+    with pytest.warns(UserWarning, match="can no longer be written") as seen:
+        encoder = fit(images, tmp_path / "state", max_epochs=3)
+    assert len(seen) == 1 and len(encoder.history_) == 3 and len(calls) == 4
+    monkeypatch.undo()
+    assert Checkpoint(tmp_path / "state", {})._read is not None
+    resumed = fit(images, tmp_path / "state", max_epochs=3)
+    assert_array_equal(resumed.transform(images), encoder.transform(images))
+
+
+def test_saving_takes_a_small_share_of_the_time(images, tmp_path, monkeypatch):
+    writes = []
+    monkeypatch.setattr(Checkpoint, "_write", lambda self, state: writes.append(time.sleep(0.3)))
+    fit(images, tmp_path / "state", max_epochs=20)
+    assert len(writes) <= 4  # the first, the last and hardly one between

