@@ -55,9 +55,11 @@ class EpochCallbacks:
         """End the epoch that is running; true if a callback wants training to stop."""
         if self.epoch is None:
             return False
-        stop = self.epoch.call_on_fit_task_end(estimator=self.estimator, **self.details)
-        self._begin_epoch(len(history))
-        return bool(stop)
+        stop = bool(self.epoch.call_on_fit_task_end(estimator=self.estimator, **self.details))
+        self.epoch = None
+        if not stop:
+            self._begin_epoch(len(history))
+        return stop
 
     def finish(self) -> None:
         """End the fit."""
@@ -65,7 +67,6 @@ class EpochCallbacks:
             self.context.call_on_fit_task_end(estimator=self.estimator, **self.details)
 
     def _begin_epoch(self, n_done: int) -> None:
-        self.epoch = None
         if self.context is not None and (self.max_epochs is None or n_done < self.max_epochs):
             self.epoch = self.context.subcontext(task_name="epoch")
             self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.details)
@@ -74,10 +75,8 @@ class EpochCallbacks:
 @contextlib.contextmanager
 def pass_callbacks_on(estimator: Any, part: Any):
     """While a meta-estimator fits a part of it, its callbacks are those of the part too."""
-    if not getattr(estimator, "_skl_callbacks", None) and not hasattr(
-        estimator, "_parent_callback_ctx"
-    ):
-        yield  # nothing that would make the part look different to a cache
+    if not getattr(estimator, "_skl_callbacks", None):
+        yield
         return
     context = estimator._init_callback_context(max_subtasks=1)
     context.call_on_fit_task_begin(estimator=estimator)

@@ -15,6 +15,7 @@ from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_memory
 
+from ._sklearn_compat import CallbackSupportMixin, pass_callbacks_on, with_callbacks
 from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit, training_scores
 from .inputs import check_samples
@@ -26,7 +27,7 @@ TABLE_LAYERS = ["columns", "dense_block_1"]
 TABLE_NEIGHBORS = 5
 
 
-class NSADetector(OutlierDetector):
+class NSADetector(CallbackSupportMixin, OutlierDetector):
     """Anomaly detector that learns features from X itself and scores them by angles.
 
     ``fit`` trains the encoder on X without labels, then fits the scorer on the features of X. X is
@@ -44,8 +45,9 @@ class NSADetector(OutlierDetector):
         that is passed are searched as ``encoder__objective``.
     scorer : outlier detector, optional
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
-        ``FeatureEnsemble()``, whose groups are the encoder's layers; for tables without an
-        `encoder` its score is the mean angle to the 5 nearest samples. Parameters of one that is
+        ``FeatureEnsemble()``, whose groups are the encoder's layers; of tables that a
+        :class:`SelfSupervisedEncoder` learned, its score is the mean angle to the 5 nearest
+        samples. Parameters of one that is
         passed are searched as ``scorer__n_neighbors``. Detectors from elsewhere score training
         samples by copies that were fitted on four fifths of the others.
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -149,6 +151,7 @@ class NSADetector(OutlierDetector):
         return explanation
 
     @atomic_fit
+    @with_callbacks
     def fit(self, X, y=None):
         """Train the encoder and fit the scorer.
 
@@ -170,12 +173,13 @@ class NSADetector(OutlierDetector):
         X = check_samples(self, X, reset=True)
         random_state = check_random_state(self.random_state)
         encoder = self._make_encoder(X)
-        scorer = self._make_scorer(X)
         if self.random_state is not None:
             _seed(encoder, random_state)
+        train = check_memory(self.memory).cache(_fit_encoder, ignore=["detector"])
+        self.encoder_ = train(encoder, X, detector=self)
+        scorer = self._make_scorer(len(X))
+        if self.random_state is not None:
             _seed(scorer, random_state)
-        train = check_memory(self.memory).cache(_fit_encoder)
-        self.encoder_ = train(encoder, X)
         self._known = TrainingRows.of(X)
         self._scores_layers = _scores_layers(self.encoder_, scorer)
         if self._scores_layers:
@@ -241,11 +245,12 @@ class NSADetector(OutlierDetector):
         layers = TABLE_LAYERS if X.ndim == 2 else "blocks"
         return SelfSupervisedEncoder(layers=layers, verbose=self.verbose)
 
-    def _make_scorer(self, X):
+    def _make_scorer(self, n_samples: int):
         if self.scorer is not None:
             return clone(self.scorer)
-        if X.ndim == 2 and self.encoder is None:
-            n_neighbors = min(TABLE_NEIGHBORS, len(X) - 1)
+        if getattr(getattr(self.encoder_, "network_", None), "constants", None):
+            # angles between the layers of a table stand for distances
+            n_neighbors = min(TABLE_NEIGHBORS, n_samples - 1)
             return FeatureEnsemble([("k_cos", MahalanobisCosine(n_neighbors, whiten=False))])
         return FeatureEnsemble()
 
@@ -264,8 +269,9 @@ def _scores_layers(encoder, scorer) -> bool:
     )
 
 
-def _fit_encoder(encoder, X: np.ndarray):
-    return encoder.fit(X)
+def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
+    with pass_callbacks_on(detector, encoder):
+        return encoder.fit(X)
 
 
 def _seed(estimator: Any, random_state: np.random.RandomState) -> None:

@@ -1,7 +1,9 @@
 """NSADetector: composition, leave-one-out scores, searches, caching, persistence."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -52,9 +54,17 @@ def test_defaults():
     images, table = np.zeros((9, 1, 8, 8)), np.zeros((4, 2))
     encoder = detector._make_encoder(images)
     assert encoder.get_params() == SelfSupervisedEncoder(verbose=1).get_params()
-    assert detector._make_scorer(images).get_params() == FeatureEnsemble().get_params()
     assert detector._make_encoder(table).layers == ["columns", "dense_block_1"]
-    assert detector._make_scorer(table).scorers[0][1].n_neighbors == 3
+
+
+def test_default_scorers(images, table):
+    assert NSADetector(ENCODER).fit(images).scorer_.scorers == "ens"
+    for X, n_neighbors in ((table, 5), (table[:4], 3)):
+        ((name, scorer),) = NSADetector(ENCODER).fit(X).scorer_.scorers
+        assert (name, scorer.n_neighbors, scorer.whiten) == ("k_cos", n_neighbors, False)
+    assert NSADetector(PCA(2)).fit(table).scorer_.scorers == "ens"
+    flat = SelfSupervisedEncoder(max_epochs=0, image_shape=(12, 12))
+    assert NSADetector(flat).fit(images.reshape(24, -1)).scorer_.scorers == "ens"
 
 
 def test_training_samples_have_leave_one_out_scores_in_any_batch(images, detector):
@@ -119,7 +129,8 @@ def test_works_as_a_pipeline_of_frames(table):
         FeatureEnsemble(),
     ).fit(X)
     assert list(pipeline[-1].groups_) == list(pipeline[0].layer_slices_)
-    detector = NSADetector(SelfSupervisedEncoder(max_epochs=2, random_state=0)).fit(X)
+    encoder = SelfSupervisedEncoder(max_epochs=2, random_state=0)
+    detector = NSADetector(encoder, FeatureEnsemble()).fit(X)
     assert_allclose(pipeline.score_samples(X), detector.score_samples(X))
     assert detector.feature_names_in_.tolist() == list("abcde")
 
@@ -186,7 +197,8 @@ def test_joblib_in_a_new_process(detector, table, tmp_path):
         "import joblib, numpy, sys; det = joblib.load('detector.joblib');"
         "numpy.save('scores.npy', det.score_samples(numpy.load('X.npy')))"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}  # the registry
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
     assert_array_equal(np.load(tmp_path / "scores.npy"), detector.score_samples(table + 0.01))
 
 
