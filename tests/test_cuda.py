@@ -80,3 +80,49 @@ def test_products_of_few_digits_find_the_same_neighbours(rng, precision):
     finally:
         torch.set_float32_matmul_precision(before)
     assert_allclose(scores.cpu(), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["simclr", "simclr-shifted", "simsiam", "byol"])
+def test_objectives_train_on_cuda(images, objective):
+    encoder = SelfSupervisedEncoder(objective, max_epochs=10, device="cuda", random_state=0)
+    losses = [epoch["loss"] for epoch in encoder.fit(images).history_]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_streamed_samples_train_as_resident_ones(images, monkeypatch):
+    encoder = SelfSupervisedEncoder(max_epochs=2, device="cuda", random_state=0)
+    resident = encoder.fit(images).transform(images)
+    monkeypatch.setattr("skanomaly.training._samples.DEVICE_SHARE", 0.0)
+    assert_allclose(encoder.fit(images).transform(images), resident, rtol=1e-2, atol=1e-3)
+
+
+def test_checkpoint_of_cuda_resumes(images, tmp_path):
+    def interrupt(history):
+        if len(history) == 2 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    interrupted = []
+    options = {"max_epochs": 4, "device": "cuda", "random_state": 0}
+    encoder = SelfSupervisedEncoder(callbacks=[interrupt], checkpoint=tmp_path / "a", **options)
+    with pytest.warns(match="training was interrupted"):
+        encoder.fit(images)
+    plain = SelfSupervisedEncoder(**options).fit(images)
+    resumed = encoder.fit(images)
+    assert len(resumed.history_) == 4
+    assert_allclose(resumed.transform(images), plain.transform(images), rtol=1e-2, atol=1e-3)
+
+
+def test_batches_that_do_not_fit_are_split(rng):
+    X = rng.integers(0, 256, (512, 64, 64, 3), dtype=np.uint8)
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction((total - free + 3 * 2**30) / total)
+    try:
+        encoder = SelfSupervisedEncoder(
+            "simsiam", backbone="resnet18", batch_size=512, max_epochs=1, device="cuda"
+        )
+        with pytest.warns(UserWarning, match="out of memory with 512 samples at once"):
+            encoder.fit(X)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert np.isfinite(encoder.transform(X[:4])).all()

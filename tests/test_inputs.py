@@ -200,6 +200,7 @@ class Tuple(torch.nn.Module):
         ({"objective": "simclr-shifted"}, TABLE, "by 90 degrees, but X is a table; pass square"),
         ({"augment": "colour"}, GRAY, "'augment' parameter .*'color'"),
         ({"augment": "color"}, TABLE, "augment='color' is for images; pass None or a callable"),
+        ({}, TABLE * [1, 1e160, 1, 1], "column 1 of X has values up to .*e.160, whose squares ov"),
         ({"learning_rate": 0}, GRAY, "'learning_rate' parameter"),
         ({"learning_rate": np.inf}, GRAY, "'learning_rate' parameter"),
         ({"learning_rate": np.nan}, GRAY, "'learning_rate' parameter"),

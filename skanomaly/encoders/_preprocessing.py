@@ -8,7 +8,7 @@ from torch import nn
 
 from ..training import to_device
 
-STANDARDISATION_SAMPLES = 10_000  # images looked at for the channels' mean and spread
+STANDARDISATION_VALUES = 50_000_000  # of pixels looked at for the channels' mean and spread
 
 
 class Preprocessing(nn.Module):
@@ -36,7 +36,7 @@ class Preprocessing(nn.Module):
         """With the mean and spread of each channel of images; tables are standardised already."""
         if X.ndim == 2:
             return cls()
-        step = -(-len(X) // STANDARDISATION_SAMPLES)
+        step = -(-X.size // STANDARDISATION_VALUES)
         some = as_float(to_device(X[::step], torch.device("cpu")))
         scale, center = torch.std_mean(some, dim=(0, 2, 3))
         return cls(center, torch.where(scale > 0, scale, 1.0))

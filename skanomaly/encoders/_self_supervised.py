@@ -316,6 +316,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         if not go_on:
             self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
             if X.ndim == 2:
+                _refuse_overflow(X)
                 self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
         samples = self._scale(X)
         samples = samples.astype(np.float32) if X.ndim == 2 else samples
@@ -410,3 +411,13 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+
+def _refuse_overflow(X: np.ndarray) -> None:
+    largest = np.abs(X).max(axis=0)
+    column = int(largest.argmax())
+    if largest[column] > (np.finfo(np.float64).max / len(X)) ** 0.5 / 2:
+        raise ValueError(
+            f"column {column} of X has values up to {largest[column]:.3g}, whose squares overflow; "
+            "divide the column by a power of ten"
+        )
