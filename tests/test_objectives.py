@@ -215,3 +215,8 @@ class Following(SimSiam):
 def test_objective_of_a_user_with_a_target(images):
     NSADetector(SelfSupervisedEncoder(Following, max_epochs=2, normalize=None)).fit(images)
     assert Following.seen == 2
+
+
+def test_objective_of_another_kind_is_refused(images):
+    with pytest.raises(TypeError, match=r"returned Linear; pass a callable that returns a skanom"):
+        SelfSupervisedEncoder(lambda dim, **options: torch.nn.Linear(dim, 1)).fit(images)

@@ -28,13 +28,10 @@ from ..training import (
     resolve_device,
     seeded,
 )
-from ._augmentations import PRESETS, ColumnCorruption
+from ._assembly import make_augmentation, make_network, refuse_overflow
+from ._augmentations import PRESETS
 from ._encoder import NetworkEncoder
-from ._features import EncoderNetwork
 from ._identity import describe_data, describe_parameters
-from ._modules import as_backbone
-from ._networks import make_backbone
-from ._preprocessing import Preprocessing
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES
@@ -316,7 +313,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         if not go_on:
             self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
             if X.ndim == 2:
-                _refuse_overflow(X)
+                refuse_overflow(X)
                 self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
         samples = self._scale(X)
         samples = samples.astype(np.float32) if X.ndim == 2 else samples
@@ -326,7 +323,9 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
             if go_on:
                 network = copy.deepcopy(self.network_).to(torch.float32)
             else:
-                network = self._build_network(samples)
+                network = make_network(
+                    samples, self.backbone, self.objective, self.normalize, self.temperature
+                )
                 self.layer_slices_ = self._prepare_layers(network, samples)
             self._run_training(network, samples, device, seed, go_on)
         self._warn_if_collapsed()
@@ -335,7 +334,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         return self
 
     def _run_training(self, network, X, device, seed: int, go_on: bool) -> None:
-        task = PretextTask(network, self._make_augmentation(X, device)).to(device)
+        task = PretextTask(network, make_augmentation(X, self.augment, device)).to(device)
         recipe = Recipe(**{name: getattr(self, name) for name in Recipe.__dataclass_fields__})
         checkpoint = None
         if self.checkpoint is not None:
@@ -363,45 +362,6 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         X = self.scaler_.transform(X.astype(np.float64, copy=False))
         return X.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
-    def _make_augmentation(self, X, device):
-        if isinstance(self.augment, str) and X.ndim == 2:
-            raise ValueError(f"augment={self.augment!r} is for images; pass None or a callable")
-        if isinstance(self.augment, torch.nn.Module):
-            return copy.deepcopy(self.augment).to(device)
-        if callable(self.augment):
-            return self.augment
-        return ColumnCorruption() if X.ndim == 2 else PRESETS[self.augment or "color"]()
-
-    def _build_network(self, X) -> EncoderNetwork:
-        preprocessing = Preprocessing.of(X)
-        if isinstance(self.backbone, PretrainedEncoder):
-            pretrained = self.backbone._load(X.shape[1:])
-            backbone, preprocessing = pretrained.backbone, pretrained.preprocessing
-        elif isinstance(self.backbone, torch.nn.Module):
-            backbone = as_backbone(self.backbone, X.shape[1:])
-        else:
-            default = "mlp" if X.ndim == 2 else "compact"
-            name = default if self.backbone == "auto" else self.backbone
-            backbone = make_backbone(name, X.shape[1:])
-        return EncoderNetwork(backbone, preprocessing, self._make_objective(backbone, X))
-
-    def _make_objective(self, backbone, X):
-        options = {
-            "normalize_embedding": self.normalize in ("both", "embedding"),
-            "normalize_projection": self.normalize in ("both", "projection"),
-        }
-        if self.objective in ("simclr", "simclr-shifted"):
-            options["temperature"] = self.temperature
-        factory = OBJECTIVES.get(self.objective, self.objective)
-        objective = factory(backbone.embedding_dim, **options)
-        if objective.shifted and (X.ndim == 2 or X.shape[2] != X.shape[3]):
-            found = "a table" if X.ndim == 2 else f"images of {X.shape[2]} x {X.shape[3]} pixels"
-            raise ValueError(
-                f"objective={self.objective!r} turns images by 90 degrees, but X is {found}; pass "
-                "square images or another objective"
-            )
-        return objective
-
     def _warn_if_collapsed(self) -> None:
         if self.history_ and self.history_[-1]["embedding_std"] < COLLAPSED:
             warnings.warn(
@@ -411,13 +371,3 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-
-
-def _refuse_overflow(X: np.ndarray) -> None:
-    largest = np.abs(X).max(axis=0)
-    column = int(largest.argmax())
-    if largest[column] > (np.finfo(np.float64).max / len(X)) ** 0.5 / 2:
-        raise ValueError(
-            f"column {column} of X has values up to {largest[column]:.3g}, whose squares overflow; "
-            "divide the column by a power of ten"
-        )

@@ -2,9 +2,11 @@
 
 from ._checkpoint import Checkpoint
 from ._device import resolve_device, scoring_device, seeded
-from ._loop import OPTIMIZERS, Recipe, Task, Training
+from ._loop import Training
+from ._recipe import OPTIMIZERS, Recipe
 from ._samples import SampleStore, to_device
 from ._stopping import EarlyStopping, any_of
+from ._task import Task
 
 __all__ = [
     "OPTIMIZERS",

@@ -6,65 +6,18 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
 from tqdm import tqdm
 
 from . import distributed
 from ._checkpoint import Checkpoint
 from ._device import autocast
+from ._recipe import Recipe
 from ._samples import SampleStore
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": lambda parameters, **options: torch.optim.SGD(
-        parameters, momentum=0.9, nesterov=True, **options
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the parameters of the same names in `SelfSupervisedEncoder` explain them."""
-
-    max_epochs: int | None = 50
-    max_time: float | None = None
-    batch_size: int = 64
-    accumulation_steps: int = 1
-    optimizer: str = "adamw"
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    warmup: float = 0.0
-    precision: str = "auto"
-    compile: bool = False
-
-
-class Task(nn.Module):
-    """What is trained: a network together with its loss."""
-
-    def rows(self, index: torch.Tensor) -> torch.Tensor:
-        """The samples, of a batch, that this process must read."""
-        return index[distributed.share_of(len(index))]
-
-    def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
-        """What ``forward`` gets of the samples that were read for a batch of n."""
-        return samples
-
-    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``"loss"``, the mean over this process's samples, and others to record."""
-        raise NotImplementedError
-
-    def after_step(self, progress: float) -> None:
-        """Called after each step of the optimizer with the share of the training that is done."""
-
-    def summarise(self, means: dict[str, torch.Tensor]) -> dict[str, float]:
-        """What ``history_`` keeps of the means over an epoch."""
-        return {name: float(value) for name, value in means.items()}
+from ._task import Task
 
 
 class Training:
@@ -114,10 +67,7 @@ class Training:
         self.verbose = verbose
         self.history: list[dict[str, float]] = []
         trained = [p for p in self.task.parameters() if p.requires_grad]
-        # one pass over the weights; on CPUs ten times as fast as the default
-        self.optimizer = OPTIMIZERS[recipe.optimizer](
-            trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimizer = recipe.make_optimizer(trained)
         self.accumulation_steps = recipe.accumulation_steps
         # no batch of a single sample, which batch normalisation refuses, in any process
         n, smallest = len(store), 2 * distributed.n_processes()
@@ -239,7 +189,7 @@ class Training:
     def _step(self, samples: torch.Tensor, n: int, progress: float) -> dict[str, torch.Tensor]:
         """One step of the optimizer; sums of the recorded values over this process's samples."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self._learning_rate_factor(progress)
+            group["lr"] = self.recipe.learning_rate_at(progress, self.n_batches)
         while True:
             try:
                 sums = self._backward(samples, n)
@@ -252,14 +202,6 @@ class Training:
         self.steps += 1
         self.task.after_step(progress)
         return sums
-
-    def _learning_rate_factor(self, progress: float) -> float:
-        warmup = self.recipe.warmup
-        if progress < warmup:
-            # the end of a step's share, so that the first step is not without effect
-            total = (self.recipe.max_epochs or 0) * self.n_batches
-            return min(1.0, (progress + (1 / total if total else 0.0)) / warmup)
-        return (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
 
     def _backward(self, samples: torch.Tensor, n: int) -> dict[str, torch.Tensor]:
         """Gradients of the mean loss over a batch of n, from one or more micro-batches."""
