@@ -24,6 +24,8 @@ for name, options in joblib.load("options").items():
     if "augment" in options:
         import views
         options["augment"] = views.whole_batch
+    if "checkpoint" in options:
+        options["checkpoint"] += os.environ.get("WORLD_SIZE", "1")
     encoder = SelfSupervisedEncoder(device="cpu", **options)
     detector = NSADetector(encoder, MahalanobisCosine(), random_state=options.get("random_state"))
     detector.fit(X)
@@ -31,6 +33,7 @@ for name, options in joblib.load("options").items():
         "scores": detector.score_samples(255 - X),
         "history": detector.encoder_.history_,
         "features": detector.encoder_.transform(X),
+        "again": detector.fit(X).encoder_.history_,
         "layers": [type(m).__name__ for m in detector.encoder_.network_.modules()],
     }
     joblib.dump(result, f"{name}-{os.environ.get('RANK', 'alone')}")
@@ -58,8 +61,8 @@ OPTIONS = {
     "simclr": COMMON,
     "byol": {**COMMON, "objective": "byol"},
     "shifted": {**COMMON, "objective": "simclr-shifted"},
-    "simsiam": {**COMMON, "objective": "simsiam", "accumulation_steps": 2},
-    "unseeded": {**COMMON, "random_state": None, "max_epochs": 1},
+    "simsiam": {**COMMON, "objective": "simsiam", "accumulation_steps": 2, "checkpoint": "state"},
+    "unseeded": {**COMMON, "random_state": None, "max_epochs": None, "max_time": 0.5},
     "resnet": {**COMMON, "objective": "simsiam", "backbone": "resnet18", "optimizer": "sgd"},
     "augment": {**COMMON, "augment": "of a function"},
 }
@@ -117,6 +120,14 @@ def test_two_processes_train_what_one_trains(results, name):
     scale = np.abs(alone["features"]).max()
     assert_allclose(together["features"], alone["features"], atol=0.02 * scale)
     assert together["layers"] == alone["layers"]
+
+
+def test_checkpoint_of_two_processes_is_loaded_by_both(results):
+    for who in ("0", "1"):
+        result = results["simsiam"][who]
+        assert result["again"] == results["simsiam"]["0"]["history"]
+        other = results["byol"][who]
+        assert other["again"][0]["seconds"] != other["history"][0]["seconds"]
 
 
 def test_a_process_that_dies_ends_the_job(images, tmp_path):

@@ -177,7 +177,11 @@ class Tuple(torch.nn.Module):
 @pytest.mark.parametrize(
     "parameters, X, message",
     [
-        ({"backbone": "resnet19"}, GRAY, "'resnet19' is not known; pass 'auto', .*resnet18"),
+        (
+            {"backbone": "resnet19"},
+            GRAY,
+            "'resnet19' is none of torchvision's classifiers; pass 'resnet18', an",
+        ),
         ({"backbone": "mlp"}, GRAY, "'mlp' does not take images; pass 'compact' or 'resnet18'"),
         ({"backbone": "compact"}, TABLE, "'compact' does not take tables; pass 'mlp', or"),
         (

@@ -170,12 +170,11 @@ def test_tables(table):
     assert (detector.score_samples(-table) < detector.score_samples(table).max()).all()
 
 
-def test_torchvision_classifiers_by_name(images):
+def test_torchvision_classifiers_by_name(rng):
+    X = rng.integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
     encoder = SelfSupervisedEncoder(backbone="mobilenet_v3_small", max_epochs=0, layers="last")
-    features = encoder.fit_transform(
-        np.repeat(images[:4, ..., None], 3, axis=3).repeat(4, 1).repeat(4, 2)
-    )
-    assert features.shape[0] == 4 and np.isfinite(features).all()
+    assert np.isfinite(encoder.fit_transform(X)).all()
+    assert encoder.network_.backbone.embedding_dim == 1024  # of the last hidden layer
 
 
 def test_same_projections_each_time(images):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import blake2b
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def describe_parameters(estimator: Any, without: Collection[str]) -> dict[str, s
     """The parameters that decide what is trained, as text that is the same in another process."""
     parameters = estimator.get_params(deep=False)
     described = {name: _describe(v) for name, v in parameters.items() if name not in without}
-    if isinstance(estimator.random_state, int):
+    if isinstance(estimator.random_state, Integral):
         described["random_state"] = str(estimator.random_state)
     return described
 

@@ -6,6 +6,8 @@ feature maps of NSA's appendix C.
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
@@ -134,11 +136,44 @@ def make_backbone(name: str, sample_shape: tuple[int, ...]) -> Backbone:
         return _compact(channels)
     if name in RESNETS:
         return _resnet(name, channels, max(height, width))
+    return as_backbone(load_torchvision(name), sample_shape)
+
+
+def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.Module:
+    """One of torchvision's classifiers without its last linear layer.
+
+    Parameters
+    ----------
+    name : str
+        As in ``torchvision.models.list_models``.
+    weights : str or path-like, optional
+        Name of weights, a file with a state dict, or None for random ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or no such weights for it.
+    """
     from torchvision import models
 
     if name not in models.list_models(models):
         raise ValueError(
-            f"backbone={name!r} is not known; pass 'auto', 'compact', 'mlp', the name of one of "
-            f"torchvision's classifiers such as {', '.join(RESNETS)}, or a module"
+            f"backbone={name!r} is none of torchvision's classifiers; pass 'resnet18', another of "
+            "torchvision.models.list_models(torchvision.models), or a module"
         )
-    return as_backbone(models.get_model(name, weights=None), sample_shape)
+    if weights is not None and os.path.exists(weights):
+        module = models.get_model(name, weights=None)
+        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    else:
+        known = [w.name for w in models.get_model_weights(name)]
+        if weights not in (None, "DEFAULT", *known):
+            raise ValueError(
+                f"weights={str(weights)!r} is neither a file nor one of the weights of {name}: "
+                f"pass 'DEFAULT' or one of {known}"
+            )
+        module = models.get_model(name, weights=weights)
+    last = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1:]
+    for path in last:
+        parent, _, child = path.rpartition(".")
+        setattr(module.get_submodule(parent), child, nn.Identity())
+    return module

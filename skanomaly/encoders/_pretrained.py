@@ -17,6 +17,7 @@ from ..training import resolve_device, seeded
 from ._encoder import NetworkEncoder
 from ._features import EncoderNetwork
 from ._modules import as_backbone
+from ._networks import load_torchvision
 from ._preprocessing import Preprocessing
 
 # of the photographs that torchvision's weights were trained on, per channel
@@ -164,7 +165,7 @@ class PretrainedEncoder(NetworkEncoder):
             sample_shape = (n_channels, *(preprocessing.image_size or sample_shape[1:]))
         module = self.backbone
         if isinstance(module, str):
-            module = _load_torchvision(module, self.weights)
+            module = load_torchvision(module, self.weights)
         return EncoderNetwork(as_backbone(module, sample_shape), preprocessing)
 
     def _make_preprocessing(self, sample_shape: tuple[int, ...]) -> Preprocessing:
@@ -193,34 +194,3 @@ def _per_channel(
     if len(values) not in (1, n_channels):
         raise ValueError(f"{name}={values} has {len(values)} values; pass {n_channels}")
     return values * n_channels if len(values) == 1 else values
-
-
-def _load_torchvision(name: str, weights: str | os.PathLike) -> torch.nn.Module:
-    from torchvision import models
-
-    if name not in models.list_models(models):
-        raise ValueError(
-            f"backbone={name!r} is none of torchvision's classifiers; pass 'resnet18', another of "
-            "torchvision.models.list_models(torchvision.models), or a module"
-        )
-    if os.path.exists(weights):
-        module = models.get_model(name, weights=None)
-        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    else:
-        known = [w.name for w in models.get_model_weights(name)]
-        if weights not in ("DEFAULT", *known):
-            raise ValueError(
-                f"weights={str(weights)!r} is neither a file nor one of the weights of {name}: "
-                f"pass 'DEFAULT' or one of {known}"
-            )
-        module = models.get_model(name, weights=weights)
-    return _without_classifier(module)
-
-
-def _without_classifier(module: torch.nn.Module) -> torch.nn.Module:
-    """The module with its last linear layer replaced by the identity."""
-    last = [name for name, m in module.named_modules() if isinstance(m, torch.nn.Linear)][-1:]
-    for name in last:
-        parent, _, child = name.rpartition(".")
-        setattr(module.get_submodule(parent), child, torch.nn.Identity())
-    return module
