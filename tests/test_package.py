@@ -77,6 +77,17 @@ def test_every_parameter_and_public_method_is_documented():
                 assert getattr(cls, method).__doc__, f"{name}.{method}"
 
 
+def test_code_of_the_page_on_training_runs(capsys):
+    pytest.importorskip("kornia")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    page = (ROOT / "docs" / "training.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, names)
+    capsys.readouterr()  # one of the networks prints
+    assert {"frozen", "network", "views", "BarlowTwins"} <= set(names)
+
+
 def test_version_is_that_of_the_installed_package():
     from importlib.metadata import version
 
