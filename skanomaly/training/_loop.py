@@ -71,6 +71,11 @@ class Training:
         self.accumulation_steps = recipe.accumulation_steps
         # no batch of a single sample, which batch normalisation refuses, in any process
         n, smallest = len(store), 2 * distributed.n_processes()
+        if n < smallest:
+            raise ValueError(
+                f"Found {n} samples, a minimum of {smallest} is required to train in "
+                f"{distributed.n_processes()} processes"
+            )
         self.n_batches = max(1, min(math.ceil(n / recipe.batch_size), n // smallest))
         self.steps = 0
         self.elapsed = 0.0  # seconds, of earlier processes too
@@ -190,14 +195,15 @@ class Training:
         """One step of the optimizer; sums of the recorded values over this process's samples."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate_at(progress, self.n_batches)
-        while True:
+        sums = None
+        while sums is None:
             try:
                 sums = self._backward(samples, n)
-                break
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
-                self._halve_micro_batch(n, error)
+            if sums is None:  # here the error, which holds on to tensors, is gone
+                self._halve_micro_batch(n)
         self.optimizer.step()
         self.steps += 1
         self.task.after_step(progress)
@@ -222,13 +228,13 @@ class Training:
                 sums[name] = sums[name] + value if name in sums else value
         return sums
 
-    def _halve_micro_batch(self, n: int, error: Exception) -> None:
+    def _halve_micro_batch(self, n: int) -> None:
         wanted = 2 * self.accumulation_steps
         if n // wanted < 2 or distributed.n_processes() > 1:
             raise MemoryError(
                 f"the device has too little memory for {math.ceil(n / self.accumulation_steps)} "
                 "samples at once; pass a larger accumulation_steps, or a smaller backbone"
-            ) from error
+            )
         if self.accumulation_steps == self.recipe.accumulation_steps:
             warnings.warn(
                 f"out of memory with {math.ceil(n / self.accumulation_steps)} samples at once: "
