@@ -42,34 +42,33 @@ class EpochCallbacks:
         fitted_attributes: Callable[[], dict[str, Any]],
     ):
         self.estimator = estimator
-        self.max_epochs = max_epochs
         self.details = {"X": X, "reconstruction_attributes": fitted_attributes}
         self.context: Any = None
         self.epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self.context = estimator._init_callback_context(max_subtasks=max_epochs)
             self.context.call_on_fit_task_begin(estimator=estimator, X=X)
-            self._begin_epoch(0)
+
+    def begin_epoch(self) -> None:
+        if self.context is not None:
+            self.epoch = self.context.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.details)
 
     def __call__(self, history: list[dict[str, float]]) -> bool:
         """End the epoch that is running; true if a callback wants training to stop."""
-        if self.epoch is None:
-            return False
-        stop = bool(self.epoch.call_on_fit_task_end(estimator=self.estimator, **self.details))
-        self.epoch = None
-        if not stop:
-            self._begin_epoch(len(history))
-        return stop
+        return self._end_epoch()
 
     def finish(self) -> None:
-        """End the fit."""
+        """End the fit, and the epoch that was interrupted, if any."""
+        self._end_epoch()
         if self.context is not None:
             self.context.call_on_fit_task_end(estimator=self.estimator, **self.details)
 
-    def _begin_epoch(self, n_done: int) -> None:
-        if self.context is not None and (self.max_epochs is None or n_done < self.max_epochs):
-            self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.details)
+    def _end_epoch(self) -> bool:
+        epoch, self.epoch = self.epoch, None
+        if epoch is None:
+            return False
+        return bool(epoch.call_on_fit_task_end(estimator=self.estimator, **self.details))
 
 
 @contextlib.contextmanager

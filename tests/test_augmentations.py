@@ -204,3 +204,13 @@ def test_modules_of_kornia(images):
 def test_repr_names_what_decides():
     text = repr(ImageAugmentation(flip=0.0))
     assert text.startswith("ImageAugmentation(crop_area=(0.5, 1.0), ") and "flip=0.0" in text
+
+
+class Seeded(torch.nn.Module):
+    def forward(self, batch, generator):
+        return batch * torch.rand(len(batch), 1, 1, 1, generator=generator)
+
+
+@pytest.mark.parametrize("augment", [torch.fliplr, Seeded(), lambda batch: batch / 2])
+def test_ways_to_take_a_batch(images, augment):
+    SelfSupervisedEncoder(augment=augment, max_epochs=1).fit(images.float().numpy())

@@ -1,18 +1,23 @@
 """Checkpoints: resuming after kill -9, damaged and foreign files, full disks."""
 
+import copy
 import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from skanomaly import EarlyStopping, SelfSupervisedEncoder
+from skanomaly import EarlyStopping, PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly.encoders import ColumnCorruption, ImageAugmentation
+from skanomaly.encoders._identity import _describe
 from skanomaly.training import Checkpoint
 from skanomaly.training import _checkpoint as checkpoint_module
 
@@ -150,7 +155,7 @@ def test_damaged_checkpoint_is_refused_and_kept(images, tmp_path, content):
         ({"random_state": 1}, "random_state is 1, not 0"),
         ({"objective": "byol"}, "objective is 'byol', not 'simclr'"),
         ({"augment": np.negative}, "augment is numpy.negative|augment is .*ufunc"),
-        ({"backbone": torch.nn.Flatten()}, "backbone is Flatten with weights .*, not 'auto'"),
+        ({"backbone": torch.nn.Flatten()}, "backbone is Flatten .* with weights .*, not 'auto'"),
     ],
 )
 def test_foreign_checkpoint_is_refused(images, tmp_path, change, message):
@@ -162,10 +167,88 @@ def test_foreign_checkpoint_is_refused(images, tmp_path, change, message):
     assert path.read_bytes() == before
 
 
+def linear(scale=1.0, frozen=False, then=torch.nn.ReLU):
+    layer = torch.nn.Linear(144, 8)
+    torch.nn.init.constant_(layer.weight, scale)
+    torch.nn.init.zeros_(layer.bias)
+    layer.weight.requires_grad = not frozen
+    return torch.nn.Sequential(torch.nn.Flatten(), layer, then())
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, batch, generator):
+        return batch * self.factor
+
+    def method(self, batch, generator):
+        return batch * self.factor
+
+
+def scale(batch, generator, factor=1.0):
+    return batch * factor
+
+
+def make_scale(factor):
+    return lambda batch, generator: batch * factor
+
+
+class Flipped(ImageAugmentation):
+    """Of the parameters of its base class, and does something else."""
+
+    def __call__(self, images, generator):
+        return super().__call__(images, generator).flip(2)
+
+
+TWINS = {
+    "parameters of a module": (torch.nn.Dropout(0.1), torch.nn.Dropout(0.9)),
+    "objects": (Scaled(0.5), Scaled(0.9)),
+    "methods": (Scaled(0.5).method, Scaled(0.9).method),
+    "lambdas": (lambda b, g: b, lambda b, g: b / 2),
+    "closures": (make_scale(0.5), make_scale(0.9)),
+    "partials": (partial(scale, factor=0.5), partial(scale, factor=0.9)),
+    "subclasses": (ImageAugmentation(), Flipped()),
+    "corruption": (ColumnCorruption(0.1), ColumnCorruption(0.2)),
+    "weights": (linear(), linear(0.5)),
+    "frozen": (linear(), linear(frozen=True)),
+    "structure": (linear(), linear(then=torch.nn.Tanh)),
+    "half precision": (linear().bfloat16(), linear(0.5).bfloat16()),
+    "lists": ([1, (2, {"a": 3})], [1, (2, {"a": 4})]),
+    "arrays": (np.arange(3), np.arange(1, 4)),
+    "paths": (Path("a"), Path("b")),
+    "encoders": (PretrainedEncoder(linear()), PretrainedEncoder(linear(0.5))),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_identity_tells_twins_apart(name):
+    first, second = TWINS[name]
+    assert _describe(first) != _describe(second)
+    assert _describe(first) == _describe(first)
+    if name not in ("lambdas", "closures", "methods"):
+        assert _describe(first) == _describe(copy.deepcopy(first))
+
+
+def test_identity_is_the_same_in_a_new_process():
+    code = "import sys; from tests.test_checkpoint import TWINS, _describe;"
+    code += "print([_describe(twins) for twins in TWINS.values()])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    descriptions = {
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, env=environment
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(descriptions) == 1 and b"0x" not in descriptions.pop()
+
+
 def test_checkpoint_of_other_samples_is_refused(images, tmp_path):
     fit(images, tmp_path / "state")
     with pytest.raises(ValueError, match="hash of X is"):
         fit(images[::-1], tmp_path / "state")
+    with pytest.raises(ValueError, match="hash of X is"):
+        fit(np.concatenate([images[:-1], images[:1]]), tmp_path / "state")
     with pytest.raises(ValueError, match="shape of X is 20 x 1 x 12 x 12, not 24 x"):
         fit(images[:20], tmp_path / "state")
 
@@ -185,6 +268,34 @@ def test_going_on_has_a_checkpoint_of_its_own(images, tmp_path):
 def test_folder_that_is_missing(images, tmp_path):
     with pytest.raises(OSError, match=r"cannot be written: .*Pass a path in a folder that exists"):
         fit(images, tmp_path / "missing" / "state")
+
+
+def test_path_inside_a_file(images, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written"):
+        fit(images, tmp_path / "file" / "state")
+
+
+def test_callbacks_cannot_spoil_the_checkpoint(images, tmp_path):
+    def annotate(history):
+        history[-1]["note"] = np.float64(1)
+
+    first = fit(images, tmp_path / "state", callbacks=[annotate])
+    assert fit(images, tmp_path / "state").history_ == first.history_
+
+
+def test_checkpoint_of_another_kind_of_device(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "SAVING_SHARE", 1e9)
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    with pytest.warns(match="training was interrupted"):
+        fit(images, tmp_path / "state", max_epochs=3, callbacks=[interrupt])
+    state = torch.load(tmp_path / "state", weights_only=True)
+    state["generator"] = state["cuda_generator"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(state, tmp_path / "state")
+    assert len(fit(images, tmp_path / "state", max_epochs=3).history_) == 3
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("zip")])

@@ -22,8 +22,12 @@ torch.set_num_threads(1)
 X = np.load("X.npy")
 for name, options in joblib.load("options").items():
     if "augment" in options:
-        import views
-        options["augment"] = views.whole_batch
+        import parts
+        options["augment"] = parts.whole_batch
+    if options.get("backbone") == "of a class":
+        import parts
+        torch.manual_seed(0)
+        options["backbone"] = parts.WithUnused()
     if "checkpoint" in options:
         options["checkpoint"] += os.environ.get("WORLD_SIZE", "1")
     encoder = SelfSupervisedEncoder(device="cpu", **options)
@@ -65,7 +69,19 @@ OPTIONS = {
     "unseeded": {**COMMON, "random_state": None, "max_epochs": None, "max_time": 0.5},
     "resnet": {**COMMON, "objective": "simsiam", "backbone": "resnet18", "optimizer": "sgd"},
     "augment": {**COMMON, "augment": "of a function"},
+    "unused": {**COMMON, "objective": "simsiam", "backbone": "of a class"},
 }
+
+
+class WithUnused(torch.nn.Module):
+    """A network with weights that it does not use."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = torch.nn.Linear(144, 16), torch.nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.used(x.flatten(1))
 
 
 def run(script, folder, n_processes):
@@ -89,7 +105,8 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     rng = np.random.default_rng(0)
     np.save(folder / "X.npy", rng.integers(0, 256, (25, 12, 12), dtype=np.uint8))
-    (folder / "views.py").write_text(f"import torch\n\n{inspect.getsource(whole_batch)}")
+    sources = [inspect.getsource(part) for part in (whole_batch, WithUnused)]
+    (folder / "parts.py").write_text("import torch\n\n" + "\n".join(sources))
     joblib.dump(OPTIONS, folder / "options")
     for n_processes in (1, 2):
         done = run(SCRIPT, folder, n_processes)
@@ -128,6 +145,46 @@ def test_checkpoint_of_two_processes_is_loaded_by_both(results):
         assert result["again"] == results["simsiam"]["0"]["history"]
         other = results["byol"][who]
         assert other["again"][0]["seconds"] != other["history"][0]["seconds"]
+
+
+REFUSED = """
+import os, sys, numpy as np, torch
+from skanomaly import SelfSupervisedEncoder
+
+class Own(torch.nn.BatchNorm2d):
+    pass
+
+X = np.load("X.npy")
+network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), Own(4))
+for options, X in [
+    ({"checkpoint": "damaged"}, X),
+    ({"checkpoint": "a/b"}, X),
+    ({"backbone": network}, X),
+    ({}, X[:3]),
+]:
+    try:
+        SelfSupervisedEncoder(max_epochs=1, device="cpu", **options).fit(X)
+    except Exception as error:
+        with open("errors-" + os.environ["RANK"], "a") as file:
+            file.write(f"{type(error).__name__}: {error}\\n")
+SelfSupervisedEncoder(max_epochs=1, device="cpu").fit(X)  # processes still agree
+"""
+
+
+def test_errors_are_those_of_all_processes(images, tmp_path):
+    np.save(tmp_path / "X.npy", images)
+    (tmp_path / "damaged").write_text("?")
+    done = run(REFUSED.replace(".fit(X)  # p", ".fit(np.load('X.npy'))  # p"), tmp_path, 2)
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / f"errors-{rank}").read_text() for rank in (0, 1))
+    assert first == second
+    lines = first.splitlines()
+    assert "is damaged or no checkpoint" in lines[0] and "cannot be written" in lines[1]
+    assert lines[2].startswith("TypeError: Own of the backbone cannot be synchronised")
+    assert (
+        lines[3]
+        == "ValueError: Found 3 samples, a minimum of 4 is required to train in 2 processes"
+    )
 
 
 def test_a_process_that_dies_ends_the_job(images, tmp_path):

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,35 @@ def test_angles_of_a_tables_layers_rank_as_distances(table, rng):
     scaled = StandardScaler().fit(table)
     columns = encoder.transform(queries)[:, encoder.layer_slices_["columns"]]
     assert_allclose(columns[:, :-1], scaled.transform(queries), atol=1e-6)
+
+
+def test_wide_tables_keep_the_constant(rng):
+    table = rng.normal(size=(40, 300))
+    encoder = SelfSupervisedEncoder(max_epochs=1, layers=["columns"]).fit(table)
+    features = encoder.transform(table)
+    assert features.shape == (40, 257) and np.ptp(features[:, -1]) == 0
+    assert features[0, -1] > 5 * np.linalg.norm(features[:, :-1], axis=1).mean()
+
+
+def test_images_have_no_constant(images):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16))
+    encoder = SelfSupervisedEncoder(backbone=network, max_epochs=1).fit(images)
+    assert list(encoder.layer_slices_) == ["dense_block_1"]
+    assert encoder.transform(images).shape == (24, 16)
+
+
+def test_threads_get_the_features_of_their_own_samples(images):
+    encoder = SelfSupervisedEncoder(max_epochs=1).fit(images)
+    batches = [np.roll(images, i, axis=2) for i in range(12)]
+    expected = [encoder.transform(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(encoder.transform, batches), expected, strict=True):
+            assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_fitted_network_holds_no_gradients(images):
+    network = SelfSupervisedEncoder(max_epochs=1).fit(images).network_
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 def test_refit_on_images_forgets_the_table(table, images):

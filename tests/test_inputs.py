@@ -169,6 +169,10 @@ def test_constant_images_are_scored(fitted):
     assert np.isfinite(fitted.score_samples(np.zeros((1, 8, 9), np.uint8))).all()
 
 
+def halve(batch, generator):
+    return batch[::2]
+
+
 class Tuple(torch.nn.Module):
     def forward(self, x):
         return x, x
@@ -205,6 +209,8 @@ class Tuple(torch.nn.Module):
         ({"augment": "colour"}, GRAY, "'augment' parameter .*'color'"),
         ({"augment": "color"}, TABLE, "augment='color' is for images; pass None or a callable"),
         ({}, TABLE * [1, 1e160, 1, 1], "column 1 of X has values up to .*e.160, whose squares ov"),
+        ({}, TABLE * [1, 1, 1e-300, 1], "column 2 of X has values up to .*, whose squares underfl"),
+        ({"augment": halve}, GRAY, "augment returned 2 views of 4 samples; return one of each"),
         ({"learning_rate": 0}, GRAY, "'learning_rate' parameter"),
         ({"learning_rate": np.inf}, GRAY, "'learning_rate' parameter"),
         ({"learning_rate": np.nan}, GRAY, "'learning_rate' parameter"),

@@ -220,3 +220,7 @@ def test_objective_of_a_user_with_a_target(images):
 def test_objective_of_another_kind_is_refused(images):
     with pytest.raises(TypeError, match=r"returned Linear; pass a callable that returns a skanom"):
         SelfSupervisedEncoder(lambda dim, **options: torch.nn.Linear(dim, 1)).fit(images)
+    with pytest.raises(TypeError, match="objective is a SimCLR that is built already; pass the cl"):
+        SelfSupervisedEncoder(SimCLR(128)).fit(images)
+    with pytest.raises(TypeError, match=r"callbacks\[1\] is 1; pass functions of history_"):
+        SelfSupervisedEncoder(callbacks=[len, 1]).fit(images)

@@ -115,12 +115,84 @@ def test_weights_by_name_are_torchvisions(monkeypatch, images):
 
 def test_blocks_are_found_at_each_resolution():
     backbone = as_backbone(models.resnet18(), (3, 64, 64))
-    assert list(backbone.blocks.values()) == ["bn1", "layer1", "layer2", "layer3", "layer4"]
+    stages = ["bn1", "layer1", "layer2", "layer3", "layer4", ""]
+    assert list(backbone.blocks.values()) == stages
+    del backbone.blocks["embedding"]
     shapes = []
     for block in backbone.blocks:
         backbone.block(block).register_forward_hook(lambda m, a, out: shapes.append(out.shape[2]))
     backbone(torch.zeros(2, 3, 64, 64))
     assert shapes == [32, 16, 8, 4, 2]
+
+
+@pytest.mark.parametrize(
+    "name, blocks",
+    [
+        ("resnet50", ["bn1", "layer1", "layer2", "layer3", "layer4"]),
+        ("convnext_tiny", ["features.1", "features.3", "features.5", "features"]),
+        (
+            "mobilenet_v3_small",
+            ["features.0", "features.1", "features.3", "features.8", "features"],
+        ),
+    ],
+)
+def test_blocks_of_torchvisions_networks(name, blocks):
+    with torch.random.fork_rng(devices=[]):
+        found = as_backbone(models.get_model(name), (3, 128, 96)).blocks
+    assert list(found.values()) == [*blocks, ""]  # of 1000 classes
+    assert list(found)[-1] == "embedding"
+
+
+def test_layers_that_work_in_place_do_not_spoil_others(table):
+    module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(inplace=True))
+    encoder = PretrainedEncoder(module, layers=["0", "0 (1x1)", "embedding"]).fit(table)
+    first, pooled, last = encoder.transform_layers(table).values()
+    assert_array_equal(first, pooled)
+    assert_allclose(last, first.clip(0))
+
+
+class Caching(nn.Module):
+    """Makes a tensor in its first forward pass, and keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.kept = nn.Linear(144, 4), None
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = torch.linspace(0, 1, 144)
+        return self.layer(x.flatten(1) * self.kept)
+
+
+def test_modules_that_keep_tensors_can_be_trained(images):
+    SelfSupervisedEncoder(backbone=Caching(), max_epochs=1).fit(images)
+
+
+class Partial(nn.Module):
+    """Has a layer that it does not use and one that returns a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.unused, self.lstm = nn.Linear(144, 4), nn.Linear(2, 2), nn.LSTM(4, 4)
+
+    def forward(self, x):
+        return self.lstm(self.first(x.flatten(1)))[0]
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        (["unused"], r"layers=\['unused'\] of the backbone are not used; pass others"),
+        (["lstm"], "layer 'lstm' does not return a tensor of one row per sample"),
+        ([1], r"layers=\[1\] is not known"),
+        ([""], r"layers=\[''\] is not known"),
+    ],
+)
+def test_layers_that_cannot_be_had(images, layers, message):
+    with pytest.raises(ValueError, match=message):
+        SelfSupervisedEncoder(backbone=Partial(), layers=layers).fit(images)
+    encoder = SelfSupervisedEncoder(backbone=Partial(), layers=["first"], max_map_width=2)
+    assert encoder.set_params(max_epochs=0).fit_transform(images).shape == (24, 2)
 
 
 def test_efficientnet_lite_with_its_weights(rng, capsys):
@@ -134,7 +206,7 @@ def test_efficientnet_lite_with_its_weights(rng, capsys):
     X[:, 8:24, 8:24] //= 4
     encoder = PretrainedEncoder(module, image_size=64, mean=[0.498] * 3, std=[0.502] * 3)
     detector = NSADetector(encoder, random_state=0).fit(X)
-    assert len(detector.encoder_.network_.backbone.blocks) == 5
+    assert len(detector.encoder_.network_.backbone.blocks) == 6
     assert (detector.score_samples(255 - X) < detector.score_samples(X).min()).all()
     untrained = PretrainedEncoder(lite.EfficientNet.from_name("efficientnet-lite0"), image_size=64)
     assert not np.allclose(untrained.fit(X).transform(X), detector.encoder_.transform(X))

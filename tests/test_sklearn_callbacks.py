@@ -55,7 +55,22 @@ def test_callback_ends_training(table):
     recorder = Recorder(stop_after=2)
     encoder = SelfSupervisedEncoder(max_epochs=9, random_state=0).set_callbacks(recorder)
     assert len(encoder.fit(table).history_) == 2
-    assert recorder.features[0].shape == encoder.transform(table).shape
+    assert_allclose(recorder.features[1], encoder.transform(table), atol=1e-9)
+    assert recorder.events == ["setup", "begin fit", *epochs(2), "end fit", "teardown"]
+
+
+def test_every_task_that_begins_ends(images, tmp_path):
+    def stop(history):
+        return len(history) == 2
+
+    recorder = Recorder()
+    options = {"callbacks": [stop], "checkpoint": tmp_path / "a", "random_state": 0}
+    encoder = SelfSupervisedEncoder(**options).set_callbacks(recorder)
+    encoder.fit(images)
+    assert recorder.events == ["setup", "begin fit", *epochs(2), "end fit", "teardown"]
+    recorder.events.clear()
+    encoder.fit(images)  # is loaded
+    assert recorder.events == ["setup", "begin fit", "end fit", "teardown"]
 
 
 def test_unlimited_epochs_and_resumed_training(images, tmp_path):

@@ -107,8 +107,13 @@ def test_out_of_memory_halves_the_micro_batch_once(rows):
     assert len(seen) == 1 and set(task.batch_sizes) == {7, 8}
     train(whole, rows, **options)
     assert_allclose(task.layer.weight.detach(), whole.layer.weight.detach(), rtol=1e-5)
+    task.limit = 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(task, rows, max_epochs=1, batch_size=30)
+    assert task.batch_sizes[-1] == 2
     task.limit = 1
-    with warnings.catch_warnings(), pytest.raises(MemoryError, match="too little memory for 4"):
+    with warnings.catch_warnings(), pytest.raises(MemoryError, match="too little memory for 2"):
         warnings.simplefilter("ignore")
         train(task, rows, **options)
 

@@ -48,7 +48,7 @@ def make_network(
             f"objective={objective!r} turns images by 90 degrees, but X is {found}; pass "
             "square images or another objective"
         )
-    return EncoderNetwork(network, preprocessing, loss)
+    return EncoderNetwork(network, preprocessing, loss, is_of_tables=X.ndim == 2)
 
 
 def _make_objective(
@@ -58,6 +58,11 @@ def _make_objective(
         "normalize_embedding": normalize in ("both", "embedding"),
         "normalize_projection": normalize in ("both", "projection"),
     }
+    if isinstance(objective, torch.nn.Module):
+        raise TypeError(
+            f"objective is a {type(objective).__name__} that is built already; pass the class, or "
+            "a function of the embedding's width that returns it"
+        )
     if not isinstance(objective, str):
         made = objective(backbone.embedding_dim, **options)
         if not isinstance(made, Objective):
@@ -92,10 +97,13 @@ def make_augmentation(
 
 def refuse_overflow(X: np.ndarray) -> None:
     """Refuse tables whose columns cannot be standardised."""
-    largest = np.abs(X).max(axis=0)
-    column = int(largest.argmax())
-    if largest[column] > (np.finfo(np.float64).max / len(X)) ** 0.5 / 2:
+    limits = np.finfo(np.float64)
+    largest = np.abs(X.astype(np.float64, copy=False)).max(axis=0)
+    too_large = largest > (limits.max / len(X)) ** 0.5 / 2
+    too_small = (largest > 0) & (largest < limits.tiny**0.5)
+    for column in np.flatnonzero(too_large | too_small)[:1]:
+        problem = "overflow; divide" if too_large[column] else "underflow; multiply"
         raise ValueError(
-            f"column {column} of X has values up to {largest[column]:.3g}, whose squares overflow; "
-            "divide the column by a power of ten"
+            f"column {column} of X has values up to {largest[column]:.3g}, whose squares {problem} "
+            "the column by a power of ten"
         )

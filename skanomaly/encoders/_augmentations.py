@@ -173,9 +173,16 @@ PRESETS: dict[str, Callable[[], ImageAugmentation]] = {
 
 def as_augmentation(augment: Callable) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
     """A function of images and generator; one of images alone draws from torch's generator."""
-    if isinstance(augment, torch.nn.Module) or len(inspect.signature(augment).parameters) == 1:
+    function = augment.forward if isinstance(augment, torch.nn.Module) else augment
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # of functions that are not written in Python
         return lambda images, generator: augment(images)
-    return augment
+    # modules of kornia have further arguments, but need none
+    takes_generator = len(parameters) > 1 and not isinstance(augment, torch.nn.Module)
+    if takes_generator or "generator" in parameters:
+        return augment
+    return lambda images, generator: augment(images)
 
 
 class _Draw:

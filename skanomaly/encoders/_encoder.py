@@ -155,7 +155,7 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         if self.max_map_width is not None:
             network.project_wide_maps(sample, layers, self.max_map_width)
         network.eval().choose_constants(sample, layers)
-        with torch.inference_mode():
+        with torch.no_grad():
             maps = network.feature_maps(sample, layers)
         widths = [maps[layer].shape[1] for layer in layers]
         stops = np.cumsum(widths).tolist()
@@ -164,14 +164,19 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
             for name, start, stop in zip(layers, [0, *stops[:-1]], stops, strict=True)
         }
 
-    def _keep_network(self, network: EncoderNetwork, X: np.ndarray, advice: str) -> None:
-        """Keep a network that is ready, on the CPU, if its features of some samples are finite."""
+    def _make_ready(self, network: EncoderNetwork, X: np.ndarray) -> EncoderNetwork:
+        """The network for scoring, on the CPU."""
         # tables are scored in float64, so that a row's features do not depend on its batch
-        self.network_ = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
+        network = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
         if X.ndim == 2:
             step = -(-len(X) // CONSTANT_SAMPLES)
             rows = torch.from_numpy(np.array(X[::step], dtype=np.float64))
-            self.network_.choose_constants(rows, list(self.layer_slices_))
+            network.choose_constants(rows, list(self.layer_slices_))
+        return network
+
+    def _keep_network(self, network: EncoderNetwork, X: np.ndarray, advice: str) -> None:
+        """Keep a network that is trained if its features of some samples are finite."""
+        self.network_ = self._make_ready(network, X)
         for _, maps in self._feature_maps(X[:2], list(self.layer_slices_)):
             if not all(torch.isfinite(features).all() for features in maps.values()):
                 raise FloatingPointError(f"the features are not finite: {advice}")

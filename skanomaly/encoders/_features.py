@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
 HEAD = "head_layer_"
 COLUMNS = "columns"  # of a table, standardised
 DISTANT = 10.0  # times the spread of the features
+_HOOKING = threading.Lock()  # hooks of one thread would see the batches of another
 
 
 class SparseProjection(nn.Module):
@@ -60,12 +63,19 @@ class EncoderNetwork(nn.Module):
         The layers of its projector are ``head_layer_n``.
     preprocessing : Preprocessing
         Makes of samples what the backbone takes.
+    is_of_tables : bool
+        Whether the samples are rows of a table, whose first layer is ``columns``.
     """
 
     def __init__(
-        self, backbone: Backbone, preprocessing: Preprocessing, objective: Objective | None = None
+        self,
+        backbone: Backbone,
+        preprocessing: Preprocessing,
+        objective: Objective | None = None,
+        is_of_tables: bool = False,
     ):
         super().__init__()
+        self.is_of_tables = is_of_tables
         self.preprocessing = preprocessing
         self.backbone = backbone
         self.objective: Any = objective
@@ -75,12 +85,6 @@ class EncoderNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
         return self.backbone(self.preprocessing(x))
-
-    @property
-    def is_of_tables(self) -> bool:
-        """Whether this is a network for tables that is trained on them."""
-        is_dense = not any(name.startswith("conv") for name in self.backbone.blocks)
-        return is_dense and self.objective is not None
 
     @property
     def layer_names(self) -> list[str]:
@@ -95,14 +99,15 @@ class EncoderNetwork(nn.Module):
 
     def has_layer(self, name: str) -> bool:
         """Whether `name` is one of `layer_names`, or a submodule of the backbone."""
-        return name in self.layer_names or self.backbone.has_block(name.removesuffix(POOLED))
+        known = isinstance(name, str) and self.backbone.has_block(name.removesuffix(POOLED))
+        return known or name in self.layer_names
 
     def choose_constants(self, x: torch.Tensor, layers: Sequence[str]) -> None:
         """Set the last coordinates of layers of a table from samples of it."""
-        self.constants = dict.fromkeys((la for la in layers if not la.startswith(HEAD)), 1.0)
         if not self.is_of_tables:
-            self.constants = {}
-        with torch.inference_mode():
+            return
+        self.constants = dict.fromkeys((la for la in layers if not la.startswith(HEAD)), 1.0)
+        with torch.no_grad():
             for layer, features in self.feature_maps(x, list(self.constants)).items():
                 spread = float(features.var(dim=0, correction=0).sum()) ** 0.5
                 self.constants[layer] = DISTANT * spread or 1.0
@@ -125,20 +130,29 @@ class EncoderNetwork(nn.Module):
         """
         outputs: dict[str, torch.Tensor] = {}
         hooks = []
-        for layer in layers:
 
-            def keep(module, args, output, layer=layer):
-                # at once, as the next layer may work in place
-                outputs[layer] = self._as_vectors(output, layer) if flat else output.clone()
+        def keep(output, layer):
+            if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):
+                raise ValueError(f"layer {layer!r} does not return a tensor of one row per sample")
+            # at once, as the next layer may work in place
+            outputs[layer] = self._as_vectors(output, layer) if flat else output.clone()
 
-            hooks.append(self._module(layer).register_forward_hook(keep))
-        try:
-            embedding = self(x)
-            if any(layer.startswith(HEAD) for layer in layers):
-                self.objective.project(embedding)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with _HOOKING:
+            try:
+                for layer in layers:
+                    hook = partial(
+                        lambda module, args, output, layer: keep(output, layer), layer=layer
+                    )
+                    hooks.append(self._module(layer).register_forward_hook(hook))
+                embedding = self(x)
+                if any(layer.startswith(HEAD) for layer in layers):
+                    self.objective.project(embedding)
+            finally:
+                for hook_handle in hooks:
+                    hook_handle.remove()
+        unused = [layer for layer in layers if layer not in outputs]
+        if unused:
+            raise ValueError(f"layers={unused} of the backbone are not used; pass others")
         return {layer: outputs[layer] for layer in layers}
 
     def _module(self, layer: str) -> nn.Module:
@@ -151,14 +165,16 @@ class EncoderNetwork(nn.Module):
 
     def _as_vectors(self, output: torch.Tensor, layer: str) -> torch.Tensor:
         if layer.endswith(POOLED):
-            return average_positions(output)
-        features = output.flatten(start_dim=1)
+            features = average_positions(output)
+        else:
+            features = output.flatten(start_dim=1)
         if _key(layer) in self.projections:
-            return self.projections[_key(layer)](features)
+            features = self.projections[_key(layer)](features)
         if layer in self.constants:
             return nn.functional.pad(features, (0, 1), value=self.constants[layer])
         return features.clone()
 
 
 def _key(layer: str) -> str:
-    return layer.replace(".", "/")  # names of modules contain no dots
+    # names of modules contain no dots, and must not be those of methods
+    return "of " + layer.replace(".", "/")

@@ -8,6 +8,8 @@ from collections import Counter
 import torch
 from torch import nn
 
+EMBEDDING = "embedding"
+
 
 class Backbone(nn.Module):
     """A network with named blocks.
@@ -34,11 +36,14 @@ class Backbone(nn.Module):
 
     def block(self, layer: str) -> nn.Module:
         """The submodule behind a layer name, or with that name in the network itself."""
+        if layer == EMBEDDING:
+            return self
         return self.network.get_submodule(self.blocks.get(layer, layer))
 
     def has_block(self, layer: str) -> bool:
         """Whether there is such a layer, by its name here or by that in the network itself."""
-        return layer in self.blocks or layer in dict(self.network.named_modules())
+        named = (name for name, _ in self.network.named_modules() if name)
+        return layer == EMBEDDING or layer in self.blocks or layer in named
 
 
 def average_positions(outputs: torch.Tensor) -> torch.Tensor:
@@ -54,7 +59,8 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     Blocks of a convolutional network are what it ends with at each resolution:
     ``conv_block_n``. Those of other networks are the outputs of their direct children with
     vectors or tokens: ``dense_block_n``. Only submodules with weights are considered; all can be
-    named as layers besides.
+    named as layers besides. ``embedding`` is what the network returns, if that is more than the
+    average of its last block.
 
     Parameters
     ----------
@@ -80,7 +86,7 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     ]
     was_training = module.training
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             found = module.eval()(torch.zeros(2, *sample_shape))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise ValueError(
@@ -99,8 +105,13 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
             "(n, channels, height, width) or (n, tokens, width)"
         )
     embedding_dim = shape[2] if len(shape) == 3 else shape[1]
-    kind = "conv" if len(shape) == 4 else "dense"
-    blocks = _name_blocks(outputs) or {f"{kind}_block_1": ""}  # the module itself
+    blocks = _name_blocks(outputs, sample_shape)
+    last = dict(outputs)[list(blocks.values())[-1]] if blocks else (0,)
+    last_width = last[1] if len(last) == 4 else last[-1]
+    if len(shape) != 4 and embedding_dim != last_width:
+        blocks[EMBEDDING] = ""
+    elif not blocks:
+        blocks["conv_block_1"] = ""  # the module itself
     return Backbone(module, blocks, embedding_dim)
 
 
@@ -108,15 +119,29 @@ def _shape(output: object) -> tuple[int, ...]:
     return tuple(output.shape) if isinstance(output, torch.Tensor) else ()
 
 
-def _name_blocks(outputs: list[tuple[str, tuple[int, ...]]]) -> dict[str, str]:
+def _name_blocks(
+    outputs: list[tuple[str, tuple[int, ...]]], sample_shape: tuple[int, ...]
+) -> dict[str, str]:
     """Blocks of a network from its submodules' output shapes, in the order of computation."""
     calls = Counter(name for name, _ in outputs)
-    stages = {
-        shape[2:]: name
-        for name, shape in outputs
-        if len(shape) == 4 and max(shape[2:]) > 1 and calls[name] == 1
-    }
+    outputs = [(name, shape) for name, shape in outputs if calls[name] == 1 and shape[:1] == (2,)]
+    stages: dict[tuple[int, ...], str] = {}
+    for name, shape in outputs:
+        if len(shape) == 4 and _is_reduced(shape[2:], sample_shape[1:]):
+            best = stages.get(shape[2:])
+            # the outermost of the modules at a resolution, and of these the last
+            if best is None or name.count(".") <= best.count("."):
+                stages[shape[2:]] = name
     if stages:
         return {f"conv_block_{i}": name for i, name in enumerate(stages.values(), start=1)}
     children = [name for name, shape in outputs if "." not in name and len(shape) in (2, 3)]
     return {f"dense_block_{i}": name for i, name in enumerate(dict.fromkeys(children), start=1)}
+
+
+def _is_reduced(resolution: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether a map has the image's proportions; maps with channels last have not."""
+    (height, width), (image_height, image_width) = resolution, image
+    if max(resolution) == 1:
+        return False
+    scale = max(image_height / height, image_width / width)
+    return abs(image_height / scale - height) <= 1 and abs(image_width / scale - width) <= 1

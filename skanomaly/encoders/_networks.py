@@ -172,6 +172,8 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
                 f"pass 'DEFAULT' or one of {known}"
             )
         module = models.get_model(name, weights=weights)
+    if hasattr(module, "aux_logits"):
+        module.aux_logits = False  # else training returns a tuple
     last = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1:]
     for path in last:
         parent, _, child = path.rpartition(".")

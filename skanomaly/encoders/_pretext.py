@@ -36,7 +36,7 @@ class PretextTask(Task):
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         # only the package's own augmentation can be drawn for samples that are not there
-        return super().rows(index) if isinstance(self.augment, ImageAugmentation) else index
+        return super().rows(index) if type(self.augment) is ImageAugmentation else index
 
     def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
         """Two views of each sample of this process, of n in the whole batch."""
@@ -45,15 +45,23 @@ class PretextTask(Task):
             samples = torch.cat([torch.rot90(samples, k, (2, 3)) for k in range(4)])
         views = torch.cat([samples, samples])
         if distributed.n_processes() == 1:
-            return self.augment(views, generator)
+            return self._augment(views, generator)
         # every process draws for the whole batch, and so draws the same
         n_copies = 8 if self.network.objective.shifted else 2
         own = torch.arange(n, device=views.device)[distributed.share_of(n)]
         own = (own + n * torch.arange(n_copies, device=views.device)[:, None]).ravel()
-        if not isinstance(self.augment, ImageAugmentation):
-            return self.augment(views, generator)[own]
+        if type(self.augment) is not ImageAugmentation:
+            return self._augment(views, generator)[own]
         drawn = self.augment.draw(n_copies * n, views.shape[1], generator)
         return self.augment.apply(views, {name: values[own] for name, values in drawn.items()})
+
+    def _augment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        views = self.augment(images, generator)
+        if len(views) != len(images):
+            raise ValueError(
+                f"augment returned {len(views)} views of {len(images)} samples; return one of each"
+            )
+        return views
 
     def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Loss of a batch of views, the spread of their directions and the mean direction."""

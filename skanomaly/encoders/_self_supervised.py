@@ -38,7 +38,8 @@ from .objectives import OBJECTIVES
 
 MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
-NO_MATTER = ("callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start")
+# parameters that do not decide what is trained
+IRRELEVANT = ("callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start")
 
 
 class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
@@ -73,10 +74,12 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         as well.
     layers : {"blocks", "all", "last"} or list of str, default="blocks"
         Layers that ``transform`` returns. "blocks" are ``conv_block_n`` (flattened) and
-        ``conv_block_n (1x1)`` (averaged over positions) of images, ``dense_block_n`` of tables.
+        ``conv_block_n (1x1)`` (averaged over positions) of images, ``columns`` (standardised)
+        and ``dense_block_n`` of tables.
         "all" adds ``head_layer_n``, the projector's layers, which the paper's ensemble has too but
-        which detect little after SimCLR. "last" is the embedding. A list may also name submodules
-        of the backbone, with " (1x1)" to average over positions.
+        which detect little after SimCLR. "last" is the last block. A list may also name submodules
+        of the backbone, with " (1x1)" to average over positions, and "embedding", what the
+        backbone returns.
     max_map_width : int or None, default=256
         Flattened maps with more values are projected to this many by a random projection that
         keeps angles on average, so that scoring them is cheap. None keeps all values.
@@ -122,9 +125,11 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
     checkpoint : path-like, optional
         File that keeps the state of the training. Killed at any moment, the same call goes on
         where it was, and on the same CPU ends with the same weights. When training has ended, the
-        call returns the trained network at once. A checkpoint of another training is refused.
+        call returns the trained network at once. A checkpoint of another training is refused;
+        going on with ``partial_fit`` or `warm_start` is another one, too.
     warm_start : bool, default=False
-        ``fit`` goes on from the network of the last fit, with a fresh optimizer.
+        ``fit`` goes on from the network of the last fit, whose backbone and objective are kept,
+        with a fresh optimizer.
     device : str, default="auto"
         "auto" trains on the CUDA device, if there is one, and else on the CPU. The fitted
         network is kept on the CPU and moved for each ``transform``; where the device is missing,
@@ -305,6 +310,9 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
     def _train(self, X, *, go_on: bool):
         if self.max_epochs is None and self.max_time is None:
             raise ValueError("max_epochs and max_time are both None; pass one of them")
+        for i, callback in enumerate(self.callbacks or []):
+            if not callable(callback):
+                raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
         X = check_samples(self, X, reset=not go_on, image_shape=self.image_shape)
         if len(X) < 2:
             raise ValueError(f"Found {len(X)} sample(s), a minimum of 2 is required to train")
@@ -327,29 +335,33 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
                     samples, self.backbone, self.objective, self.normalize, self.temperature
                 )
                 self.layer_slices_ = self._prepare_layers(network, samples)
-            self._run_training(network, samples, device, seed, go_on)
+            self._run_training(network, X, samples, device, seed, go_on)
         self._warn_if_collapsed()
         advice = f"pass a learning_rate below {self.learning_rate:g}"
         self._keep_network(network, samples, advice)
         return self
 
-    def _run_training(self, network, X, device, seed: int, go_on: bool) -> None:
-        task = PretextTask(network, make_augmentation(X, self.augment, device)).to(device)
+    def _run_training(self, network, X, samples, device, seed: int, go_on: bool) -> None:
+        task = PretextTask(network, make_augmentation(samples, self.augment, device)).to(device)
         recipe = Recipe(**{name: getattr(self, name) for name in Recipe.__dataclass_fields__})
         checkpoint = None
         if self.checkpoint is not None:
             start = network if go_on else None
-            identity = describe_parameters(self, NO_MATTER) | describe_data(X, start)
+            identity = describe_parameters(self, IRRELEVANT) | describe_data(samples, start)
             checkpoint = Checkpoint(self.checkpoint, identity)
         epoch_callbacks = EpochCallbacks(
-            self, X, self.max_epochs, lambda: {"network_": copy.deepcopy(network).cpu().eval()}
+            self,
+            X,
+            self.max_epochs,
+            lambda: {"network_": self._make_ready(copy.deepcopy(training.task.network), samples)},
         )
         training = Training(
             task.to(memory_format=torch.channels_last),
-            SampleStore(X, device),
+            SampleStore(samples, device),
             recipe,
             generator=torch.Generator(device).manual_seed(seed),
             checkpoint=checkpoint,
+            begin_epoch=epoch_callbacks.begin_epoch,
             stop=any_of([*(self.callbacks or []), epoch_callbacks]),
             verbose=self.verbose,
         )

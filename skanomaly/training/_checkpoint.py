@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
@@ -45,9 +46,7 @@ class Checkpoint:
         OSError
             If the file cannot be read.
         """
-        if distributed.rank() > 0:
-            return distributed.from_first_process(None)
-        return distributed.from_first_process(self._read())
+        return distributed.call_in_first_process(self._read)
 
     def save(self, state: dict[str, Any], *, first: bool = False, last: bool = False) -> None:
         """Replace the file, unless that would take too large a share of the time.
@@ -60,14 +59,20 @@ class Checkpoint:
         OSError
             If the first state cannot be saved.
         """
-        is_due = time.monotonic() - self._saved >= self._cost / SAVING_SHARE
-        if distributed.rank() > 0 or not (is_due or first or last):
+        if first:
+            distributed.call_in_first_process(lambda: self._save(state, first=True))
             return
+        is_due = time.monotonic() - self._saved >= self._cost / SAVING_SHARE
+        if distributed.rank() == 0 and (is_due or last):
+            self._save(state)
+
+    def _save(self, state: dict[str, Any], *, first: bool = False) -> None:
         start = time.monotonic()
         try:
             self._write(state)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
             if first:
                 raise OSError(
                     f"checkpoint={str(self.path)!r} cannot be written: {error}. Pass a path in a "

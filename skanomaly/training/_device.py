@@ -58,6 +58,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device):
     """Weights and dropout depend on `seed` alone; torch's generators are left as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if is_cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
+        if is_cuda:
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
         yield

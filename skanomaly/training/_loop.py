@@ -35,8 +35,10 @@ class Training:
         Source of the order of the samples and of what the task prepares.
     checkpoint : Checkpoint, optional
         Where to keep the state.
+    begin_epoch : callable, optional
+        Called before each epoch.
     stop : callable, optional
-        Called with ``history`` after each epoch; training ends when it returns True.
+        Called with a copy of ``history`` after each epoch; training ends when it returns True.
     verbose : int
         1 shows one progress bar.
 
@@ -54,6 +56,7 @@ class Training:
         *,
         generator: torch.Generator,
         checkpoint: Checkpoint | None = None,
+        begin_epoch: Callable[[], None] | None = None,
         stop: Callable[[list[dict[str, float]]], bool | None] | None = None,
         verbose: int = 0,
     ):
@@ -63,6 +66,7 @@ class Training:
         self.recipe = recipe
         self.generator = generator
         self.checkpoint = checkpoint
+        self.begin_epoch = begin_epoch
         self.stop = stop
         self.verbose = verbose
         self.history: list[dict[str, float]] = []
@@ -122,6 +126,7 @@ class Training:
                     ConvergenceWarning,
                     stacklevel=2,
                 )
+        self.optimizer.zero_grad(set_to_none=True)
         if self.task is not self._original:
             self._original.load_state_dict(self.task.state_dict())
         self._original.eval()
@@ -145,6 +150,8 @@ class Training:
         return progress
 
     def _run_epoch(self, bar: tqdm) -> None:
+        if self.begin_epoch is not None:
+            self.begin_epoch()
         start, first_step, n_seen = time.perf_counter(), self.steps, 0
         sums: dict[str, torch.Tensor] = {}
         order = torch.randperm(
@@ -177,7 +184,7 @@ class Training:
         self.history.append(record)
         bar.set_postfix(loss=f"{record['loss']:.4f}", samples=f"{n_seen / seconds:.0f}/s")
         bar.update()
-        stopped = self.stop is not None and bool(self.stop(self.history))
+        stopped = self.stop is not None and bool(self.stop([dict(r) for r in self.history]))
         self.elapsed = time.perf_counter() - self._started
         self.finished = distributed.from_first_process(stopped) or self._is_over()
         if self.checkpoint:
@@ -229,15 +236,16 @@ class Training:
         return sums
 
     def _halve_micro_batch(self, n: int) -> None:
-        wanted = 2 * self.accumulation_steps
-        if n // wanted < 2 or distributed.n_processes() > 1:
+        parts = len(self._sizes(n))
+        wanted = min(2 * parts, n // 2)
+        if wanted <= parts or distributed.n_processes() > 1:
             raise MemoryError(
-                f"the device has too little memory for {math.ceil(n / self.accumulation_steps)} "
-                "samples at once; pass a larger accumulation_steps, or a smaller backbone"
+                f"the device has too little memory for {math.ceil(n / parts)} samples at once; "
+                "pass a larger accumulation_steps, or a smaller backbone"
             )
         if self.accumulation_steps == self.recipe.accumulation_steps:
             warnings.warn(
-                f"out of memory with {math.ceil(n / self.accumulation_steps)} samples at once: "
+                f"out of memory with {math.ceil(n / parts)} samples at once: "
                 "each batch is now split in halves, whose gradients are added up; contrastive "
                 "objectives and batch normalisation see the parts only. "
                 f"accumulation_steps={wanted} does so from the start",
@@ -271,10 +279,12 @@ class Training:
             return False
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_generator"])
-        if state["cuda_generator"] is not None and self.generator.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_generator"], self.generator.device)
+        is_cuda = self.generator.device.type == "cuda"
+        if is_cuda == (state["cuda_generator"] is not None):  # else it was on another device
+            self.generator.set_state(state["generator"])
+            if is_cuda:
+                torch.cuda.set_rng_state(state["cuda_generator"], self.generator.device)
         for name in ("history", "steps", "elapsed", "accumulation_steps", "finished"):
             setattr(self, name, state[name])
         return True

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
+BLOCK_SAMPLES = 1024  # on their way to the device
 DEVICE_SHARE = 0.5  # of the device's free memory, for samples that are kept there
 
 
@@ -52,7 +54,16 @@ class SampleStore:
 
     def _keep(self) -> torch.Tensor | None:
         free, _ = torch.cuda.mem_get_info(self.device)
-        return to_device(self.X, self.device) if self.X.nbytes <= DEVICE_SHARE * free else None
+        if self.X.nbytes > DEVICE_SHARE * free:
+            return None
+        first = to_device(self.X[:1], self.device)
+        layout = torch.channels_last if first.ndim == 4 else torch.contiguous_format
+        kept = torch.empty(
+            self.X.shape, dtype=first.dtype, device=self.device, memory_format=layout
+        )
+        for rows in gen_batches(len(self.X), BLOCK_SAMPLES):
+            kept[rows] = to_device(self.X[rows], self.device)
+        return kept
 
 
 def to_device(X: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import copy
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,7 +38,11 @@ def join_processes(device: torch.device) -> None:
     """
     if _is_running() or not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # which nccl asks for
+        dist.init_process_group("cpu:gloo,cuda:nccl")
+    else:
+        dist.init_process_group("gloo")
     atexit.register(dist.destroy_process_group)
 
 
@@ -54,6 +59,22 @@ def from_first_process(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values)
     return values[0]
+
+
+def call_in_first_process(function: Callable[[], Any]) -> Any:
+    """What the function returns, or raises, in the first process, which alone calls it."""
+    if n_processes() == 1:
+        return function()
+    value = error = None
+    if rank() == 0:
+        try:
+            value = function()
+        except Exception as caught:
+            error = caught
+    value, error = from_first_process((value, error))
+    if error is not None:
+        raise error
+    return value
 
 
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
@@ -81,11 +102,17 @@ def synchronise_batch_norm(module: nn.Module) -> nn.Module:
     if n_processes() == 1:
         return module
     module = copy.deepcopy(module)
-    if dist.get_backend() == "nccl":
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    for layer in layers:
+        if type(layer) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            raise TypeError(
+                f"{type(layer).__name__} of the backbone cannot be synchronised between processes; "
+                "train in one process, or replace it by torch's own batch normalisation"
+            )
+    if next(module.parameters()).device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for layer in module.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.__class__ = _SummingBatchNorm
+    for layer in layers:
+        layer.__class__ = _SummingBatchNorm
     return module
 
 
@@ -94,7 +121,9 @@ def average_gradients(module: nn.Module) -> nn.Module:
     if n_processes() == 1:
         return module
     # buffers are equal already, since batch normalisation is synchronised
-    return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(
+        module, broadcast_buffers=False, find_unused_parameters=True
+    )
 
 
 def no_averaging(module: nn.Module, *, unless: bool) -> contextlib.AbstractContextManager:
