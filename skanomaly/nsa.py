@@ -55,7 +55,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.
     memory : str or joblib.Memory, optional
         Caches trained encoders, so that a grid search over the scorer's parameters trains the
-        encoder once for each fold. Set a `random_state` with it.
+        encoder once for each fold. Set a `random_state` with it. Encoders that have a torch module
+        among their parameters are not recognised, and trained anew.
     random_state : int, RandomState instance or None, default=None
         Seeds the parts whose own ``random_state`` is None. With an int, refits on the same device
         are identical.

@@ -371,7 +371,8 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
     def _scale(self, X):
         if X.ndim == 4:
             return X
-        X = self.scaler_.transform(X.astype(np.float64, copy=False))
+        with np.errstate(over="ignore"):  # what overflows is clipped
+            X = self.scaler_.transform(X.astype(np.float64, copy=False))
         return X.clip(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
     def _warn_if_collapsed(self) -> None:
