@@ -1,6 +1,6 @@
 """AUROC with each of the two normalisations, at two batch sizes: the paper's Table 3, in small.
 
-    python benchmarks/normalisation.py --data ../shared/data [--objective simsiam] [--epochs 30]
+    python benchmarks/normalisation.py --data ../shared/data [--objective simsiam] [--learning-rate 3e-4]
 
 T-shirts of Fashion-MNIST and cars of CIFAR-10 (--classes 1 3 are the other two), 1,000 training
 images each, with the compact backbone, three seeds: means and standard deviations, beside the
@@ -37,6 +37,7 @@ PAPER = {
     "both": (92.9, 91.7),
 }
 UNTRAINED = "untrained", None
+DEFAULT_RATE = SelfSupervisedEncoder().learning_rate
 
 
 def evaluate(args, setting, seed, train, *test):
@@ -46,7 +47,11 @@ def evaluate(args, setting, seed, train, *test):
     else:
         normalize, batch_size = setting
         encoder = SelfSupervisedEncoder(
-            args.objective, normalize=normalize, batch_size=batch_size, max_epochs=args.epochs
+            args.objective,
+            normalize=normalize,
+            batch_size=batch_size,
+            max_epochs=args.epochs,
+            learning_rate=args.learning_rate,
         )
     return evaluate_detector(NSADetector(encoder, random_state=seed).fit(train), train, *test)
 
@@ -74,6 +79,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--objective", choices=("simsiam", "byol", "simclr"), default="simsiam")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--learning-rate", type=float, default=DEFAULT_RATE)
     parser.add_argument("--classes", type=int, nargs="+", default=[0, 2])
     add_arguments(parser)
     args = parser.parse_args()
@@ -86,7 +92,10 @@ def main():
         for setting in settings:
             figures = results[setting, number, seed] = evaluate(args, setting, seed, *images)
             normalize, size = setting
-            trained = f"{args.objective}, {args.epochs} epochs, {normalize}, batches of {size}"
+            recipe = f"{args.objective}, {args.epochs} epochs"
+            if args.learning_rate != DEFAULT_RATE:
+                recipe += f", learning rate {args.learning_rate:g}"
+            trained = f"{recipe}, {normalize}, batches of {size}"
             name, label = CLASSES[number]
             key = f"{name} {label}, seed {seed}, {normalize if size is None else trained}"
             print(key, figures, flush=True)
