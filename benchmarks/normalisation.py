@@ -1,6 +1,6 @@
 """AUROC with each of the two normalisations, at two batch sizes: the paper's Table 3, in small.
 
-    python benchmarks/normalisation.py --data ../shared/data [--objective simsiam] [--learning-rate 3e-4]
+    python benchmarks/normalisation.py --data ../shared/data [--learning-rate 3e-4]
 
 T-shirts of Fashion-MNIST and cars of CIFAR-10 (--classes 1 3 are the other two), 1,000 training
 images each, with the compact backbone, three seeds: means and standard deviations, beside the
