@@ -23,7 +23,7 @@ from .scorers import FeatureEnsemble, MahalanobisCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
 # what detects best in tables, over 35 data sets: distances rather than angles, of few layers
-TABLE_LAYERS = ["columns", "dense_block_1"]
+TABLE_OPTIONS: dict[str, Any] = {"layers": ["columns", "dense_block_1"], "max_epochs": 50}
 TABLE_NEIGHBORS = 5
 
 
@@ -243,8 +243,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             return clone(self.encoder)
         from .encoders import SelfSupervisedEncoder
 
-        layers = TABLE_LAYERS if X.ndim == 2 else "blocks"
-        return SelfSupervisedEncoder(layers=layers, verbose=self.verbose)
+        options = TABLE_OPTIONS if X.ndim == 2 else {}
+        return SelfSupervisedEncoder(**options, verbose=self.verbose)
 
     def _make_scorer(self, n_samples: int):
         if self.scorer is not None:

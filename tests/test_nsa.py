@@ -54,7 +54,8 @@ def test_defaults():
     images, table = np.zeros((9, 1, 8, 8)), np.zeros((4, 2))
     encoder = detector._make_encoder(images)
     assert encoder.get_params() == SelfSupervisedEncoder(verbose=1).get_params()
-    assert detector._make_encoder(table).layers == ["columns", "dense_block_1"]
+    encoder = detector._make_encoder(table)
+    assert (encoder.layers, encoder.max_epochs) == (["columns", "dense_block_1"], 50)
 
 
 def test_default_scorers(images, table):

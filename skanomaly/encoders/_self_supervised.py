@@ -93,7 +93,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         Shape of the images whose pixels are the rows of a 2-D X.
     temperature : float, default=0.2
         Divides the similarities in SimCLR's loss.
-    max_epochs : int or None, default=50
+    max_epochs : int or None, default=100
         Passes over the training samples. With 0 the network keeps its random weights, which is a
         baseline worth comparing with. None lets `max_time` alone decide.
     max_time : float, optional
@@ -206,7 +206,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         augment=None,
         image_shape=None,
         temperature=0.2,
-        max_epochs=50,
+        max_epochs=100,
         max_time=None,
         batch_size=64,
         accumulation_steps=1,

@@ -21,7 +21,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class Recipe:
     """How to train; the parameters of the same names in `SelfSupervisedEncoder` explain them."""
 
-    max_epochs: int | None = 50
+    max_epochs: int | None = 100
     max_time: float | None = None
     batch_size: int = 64
     accumulation_steps: int = 1
