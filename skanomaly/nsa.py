@@ -47,9 +47,9 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
         ``FeatureEnsemble()``, whose groups are the encoder's layers; of tables that a
         :class:`SelfSupervisedEncoder` learned, its score is the mean angle to the 5 nearest
-        samples. Parameters of one that is
-        passed are searched as ``scorer__n_neighbors``. Detectors from elsewhere score training
-        samples by copies that were fitted on four fifths of the others.
+        samples. Parameters of one that is passed are searched as ``scorer__n_neighbors``.
+        Detectors from elsewhere score training samples by copies that were fitted on four fifths
+        of the others.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.

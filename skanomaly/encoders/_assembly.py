@@ -32,15 +32,11 @@ def make_network(
     ValueError, TypeError
         If backbone or objective do not suit X.
     """
-    preprocessing = Preprocessing.of(X)
     if isinstance(backbone, PretrainedEncoder):
         pretrained = backbone._load(X.shape[1:])
         network, preprocessing = pretrained.backbone, pretrained.preprocessing
-    elif isinstance(backbone, torch.nn.Module):
-        network = as_backbone(backbone, X.shape[1:])
     else:
-        default = "mlp" if X.ndim == 2 else "compact"
-        network = make_backbone(default if backbone == "auto" else backbone, X.shape[1:])
+        network, preprocessing = _make_backbone(backbone, X), Preprocessing.of(X)
     loss = _make_objective(network, objective, normalize, temperature)
     if loss.shifted and (X.ndim == 2 or X.shape[2] != X.shape[3]):
         found = "a table" if X.ndim == 2 else f"images of {X.shape[2]} x {X.shape[3]} pixels"
@@ -49,6 +45,13 @@ def make_network(
             "square images or another objective"
         )
     return EncoderNetwork(network, preprocessing, loss, is_of_tables=X.ndim == 2)
+
+
+def _make_backbone(backbone: str | torch.nn.Module, X: np.ndarray) -> Backbone:
+    if isinstance(backbone, torch.nn.Module):
+        return as_backbone(backbone, X.shape[1:])
+    default = "mlp" if X.ndim == 2 else "compact"
+    return make_backbone(default if backbone == "auto" else backbone, X.shape[1:])
 
 
 def _make_objective(

@@ -59,10 +59,10 @@ class EncoderNetwork(nn.Module):
         Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
         over positions; of tables they are ``dense_block_n``. Submodules are layers by their names
         in it, too, flattened or with " (1x1)" averaged.
-    objective : Objective, optional
-        The layers of its projector are ``head_layer_n``.
     preprocessing : Preprocessing
         Makes of samples what the backbone takes.
+    objective : Objective, optional
+        The layers of its projector are ``head_layer_n``.
     is_of_tables : bool
         Whether the samples are rows of a table, whose first layer is ``columns``.
     """

@@ -36,7 +36,8 @@ def join_processes(device: torch.device) -> None:
 
     The connection lasts until the program ends, since later fits need it too.
     """
-    if _is_running() or not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
+    is_alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    if is_alone or _is_running() or not dist.is_torchelastic_launched():
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)  # which nccl asks for
