@@ -13,6 +13,7 @@ from ._version import __version__
 
 _HOME = {
     "CenterCosine": "scorers",
+    "DUMDetector": "dum",
     "EarlyStopping": "training",
     "FeatureEnsemble": "scorers",
     "MahalanobisCosine": "scorers",
@@ -23,6 +24,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from .dum import DUMDetector
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CenterCosine",
+    "DUMDetector",
     "EarlyStopping",
     "FeatureEnsemble",
     "MahalanobisCosine",

@@ -5,6 +5,7 @@ from torch import nn
 
 from skanomaly import (
     CenterCosine,
+    DUMDetector,
     FeatureEnsemble,
     MahalanobisCosine,
     NSADetector,
@@ -40,6 +41,10 @@ def make_estimators():
         SelfSupervisedEncoder("simsiam", max_epochs=2),
         SelfSupervisedEncoder("byol", max_epochs=2),
         PretrainedEncoder(AnyWidth()),
+        DUMDetector(n_estimators=4, max_epochs=50),
+        DUMDetector(covariance="circular", bag_size=3, views="noise", trim=0.0, max_epochs=9),
+        DUMDetector(objective="dot", bag_size=2, max_samples=None, scaling="minmax", max_epochs=9),
+        DUMDetector(PretrainedEncoder(AnyWidth()), n_estimators=2, max_epochs=9),
         NSADetector(SelfSupervisedEncoder(max_epochs=2)),
         NSADetector(PretrainedEncoder(AnyWidth()), MahalanobisCosine()),
         NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),

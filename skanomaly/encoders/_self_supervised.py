@@ -343,7 +343,6 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
 
     def _run_training(self, network, X, samples, device, seed: int, go_on: bool) -> None:
         task = PretextTask(network, make_augmentation(samples, self.augment, device)).to(device)
-        recipe = Recipe(**{name: getattr(self, name) for name in Recipe.__dataclass_fields__})
         checkpoint = None
         if self.checkpoint is not None:
             start = network if go_on else None
@@ -358,7 +357,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         training = Training(
             task.to(memory_format=torch.channels_last),
             SampleStore(samples, device),
-            recipe,
+            Recipe.of(self),
             generator=torch.Generator(device).manual_seed(seed),
             checkpoint=checkpoint,
             begin_epoch=epoch_callbacks.begin_epoch,

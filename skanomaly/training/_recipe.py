@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the parameters of the same names in `SelfSupervisedEncoder` explain them."""
+    """How to train; the parameters of the same names in the estimators explain them."""
 
     max_epochs: int | None = 100
     max_time: float | None = None
@@ -29,8 +30,15 @@ class Recipe:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     warmup: float = 0.0
+    schedule: str = "cosine"
     precision: str = "auto"
     compile: bool = False
+
+    @classmethod
+    def of(cls, estimator: Any) -> Recipe:
+        """With the parameters that the estimator has."""
+        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
+        return cls(**{name: getattr(estimator, name) for name in names})
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         # fused: one pass over the weights, on CPUs ten times as fast as the default
@@ -41,12 +49,14 @@ class Recipe:
     def learning_rate_at(self, progress: float, n_batches: int) -> float:
         """Learning rate of a step, when this share of the training is done.
 
-        It rises linearly during the warm-up and then decays along a cosine.
+        It rises linearly during the warm-up and then decays along a cosine, unless it is constant.
         """
         if progress < self.warmup:
             # the end of a step's share, so that the first step is not without effect
             total = (self.max_epochs or 0) * n_batches
             share = min(1.0, (progress + (1 / total if total else 0.0)) / self.warmup)
+        elif self.schedule == "constant":
+            share = 1.0
         else:
             decay = (progress - self.warmup) / (1 - self.warmup)
             share = (1 + math.cos(math.pi * decay)) / 2

@@ -1,0 +1,612 @@
+"""DUMDetector: the deep uncertainty model, whose variance is the anomaly score."""
+
+from __future__ import annotations
+
+import copy
+import os
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.utils import Bunch, check_random_state, gen_batches
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from ._sklearn_compat import CallbackSupportMixin, EpochCallbacks, with_callbacks
+from ._training_rows import TrainingRows
+from .base import OutlierDetector, atomic_fit
+from .encoders._assembly import make_augmentation, refuse_overflow
+from .encoders._augmentations import PRESETS, as_augmentation
+from .encoders._identity import describe_data, describe_parameters
+from .encoders._preprocessing import as_float
+from .inputs import check_samples
+from .training import (
+    Checkpoint,
+    Recipe,
+    SampleStore,
+    Training,
+    any_of,
+    distributed,
+    resolve_device,
+    scoring_device,
+    seeded,
+    to_device,
+)
+from .uncertainty import (
+    OBJECTIVES,
+    ROW_VIEWS,
+    RowViews,
+    UncertaintyTask,
+    VarianceNetworks,
+    bounds,
+    compare_with,
+    draw_rows,
+    held_out_mask,
+    log_norm,
+)
+
+SCALERS = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "quantile": QuantileTransformer,
+}
+SCORING_VALUES = 2**22  # float64 values of a layer of all networks that are held at once
+IMAGE_BATCH = 256
+N_VIEWS = 8  # of each image
+# parameters that do not decide what is trained
+IRRELEVANT = (
+    "callbacks",
+    "checkpoint",
+    "contamination",
+    "device",
+    "random_state",
+    "verbose",
+)
+
+
+class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
+    """Deep uncertainty model: how uncertain the embedding of a sample is tells how anomalous it is.
+
+    Small networks learn from random views of the training samples how far a view is from its
+    sample, coordinate by coordinate: the variance of a Gaussian whose mean is the embedding that
+    the network is given. Where normal samples are dense a view is most likely unchanged and the
+    variance low; elsewhere it must come from another place. The score is minus the logarithm of
+    the norm of that variance, averaged over the networks. X is a table or embeddings
+    (n, n_features), which need no encoder, or images, which are embedded first.
+
+    The method as it was published (DUM sections 3 and 4.2) is
+    ``DUMDetector(**DUMDetector.PUBLISHED)``: bags of samples whose products of experts have a
+    large dot product. Whether its variance is high or low for anomalies depends on the data.
+
+    A sample that is identical to a training sample gets that one's training score.
+
+    Parameters
+    ----------
+    encoder : transformer, optional
+        Embeds samples first; anything with ``fit`` and ``transform``. One that is fitted already
+        is passed as ``sklearn.frozen.FrozenEstimator(encoder)``. None embeds images by the last
+        block of a :class:`SelfSupervisedEncoder`, and takes tables as they are.
+    covariance : {"diag", "circular"}, default="diag"
+        A variance for each coordinate of the embedding, or one for all.
+    objective : {"likelihood", "dot", "cosine", "distance"}, default="likelihood"
+        "likelihood" trains the distribution of a bag of views of one sample for the likelihood of
+        that sample. The others train the means of two bags of different samples for a large dot
+        product, as published, a large cosine or a small squared distance.
+    bag_size : int, default=1
+        Number m of experts in a bag. Only the likelihood knows the variance of a single one.
+    expectation : {"analytic", "sampled"}, default="analytic"
+        Whether distributions stand in the objective with their means or with random draws.
+    views : {"uniform", "marginal", "noise", "mask"}, callable or None, default="uniform"
+        Random views of embeddings: a random share of the coordinates is replaced by uniform
+        values, by the same coordinates of other samples, by themselves with noise, or by 0. A
+        callable gets a batch of scaled embeddings and a torch generator.
+    augment : str, callable, torch.nn.Module or None, default=None
+        Random views of images, of which 8 are embedded of each that is trained on: as for
+        :class:`SelfSupervisedEncoder`. None embeds images as they are.
+    scaling : {"standard", "minmax", "quantile"}, default="standard"
+        How the columns of embeddings are scaled.
+    hidden_layers : tuple of int, default=(64, 64)
+        Widths of the hidden layers of a network.
+    n_estimators : int, default=16
+        Number of networks, which are trained side by side.
+    max_samples : int or None, default=256
+        Number of random samples on which each network is trained, at most four fifths of all, so
+        that others can tell what scores new samples will have. None trains each on all.
+    trim : float in [0, 0.5), default=0.2
+        Share of each batch, the samples with the largest norms, that training leaves out, since
+        they may be anomalies.
+    norm : float, default=4
+        Order of the Schatten norm of the covariance: 2 is the Frobenius norm, infinity the
+        largest variance.
+    max_epochs : int or None, default=300
+        Passes over the samples of each network. None lets `max_time` alone decide.
+    max_time : float, optional
+        Seconds of training at most. Results are then no longer the same on each run.
+    batch_size : int, default=256
+        Samples per step.
+    learning_rate : float, default=1e-3
+        Largest step size.
+    schedule : {"cosine", "constant"}, default="cosine"
+        How the learning rate goes on.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Arithmetic of the networks in training. Scores are float64.
+    callbacks : list of callable, optional
+        Called after each epoch with ``history_`` so far; training ends when one returns True.
+    checkpoint : path-like, optional
+        File that keeps the state of the training, as of :class:`SelfSupervisedEncoder`. It needs
+        an int as `random_state`.
+    device : str, default="auto"
+        "auto" is the CUDA device, if there is one, and else the CPU.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training samples beyond the threshold. "auto" is 0.05.
+    random_state : int, RandomState instance or None, default=None
+        Seed. With an int, refits on the same device are identical.
+    verbose : int, default=0
+        1 shows one progress bar.
+
+    Attributes
+    ----------
+    networks_ : torch.nn.Module
+        The trained networks, on the CPU.
+    encoder_ : transformer or None
+        The fitted encoder.
+    scaler_ : transformer
+        Scales the columns of embeddings.
+    history_ : list of dict
+        Per epoch: the mean ``loss`` of a network, the mean ``log_variance``, ``learning_rate``,
+        ``seconds`` and ``samples_per_second``.
+    training_scores_ : float64 array of shape (n_samples,)
+        ``score_samples`` of the training samples by the networks that were not trained on them.
+    held_out_ : bool array of shape (n_samples,)
+        Whether there was such a network. If not, the score is by all of them.
+    offset_ : float
+        Threshold of ``predict`` on ``score_samples``.
+    sample_shape_ : tuple
+        (channels, height, width) of the images or (n_features,).
+    n_features_in_ : int
+        Number of values per sample.
+    feature_names_in_ : array of str
+        Column names, if the training samples had any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skanomaly import DUMDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 4)) + [4, 3, 2, 1]
+    >>> detector = DUMDetector(random_state=0).fit(X)
+    >>> detector.predict([[4, 3, 2, 1], [-9, 9, -9, 9]])
+    array([ 1, -1])
+    >>> float(detector.shift_test(X[:100] + 2).p_value) < 1e-6
+    True
+    """
+
+    PUBLISHED: ClassVar[dict[str, Any]] = {
+        "objective": "dot",
+        "bag_size": 8,
+        "views": None,
+        "scaling": "minmax",
+        "hidden_layers": (4096, 4096, 4096),
+        "n_estimators": 1,
+        "max_samples": None,
+        "trim": 0.0,
+        "norm": 2,
+        "max_epochs": 100,
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+    }
+
+    _parameter_constraints: dict = {
+        **OutlierDetector._parameter_constraints,
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "covariance": [StrOptions({"diag", "circular"})],
+        "objective": [StrOptions(set(OBJECTIVES))],
+        "bag_size": [Interval(Integral, 1, None, closed="left")],
+        "expectation": [StrOptions({"analytic", "sampled"})],
+        "views": [StrOptions(set(ROW_VIEWS)), callable, None],
+        "augment": [StrOptions(set(PRESETS)), callable, None],
+        "scaling": [StrOptions(set(SCALERS))],
+        "hidden_layers": [tuple, list],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "trim": [Interval(Real, 0, 0.5, closed="left")],
+        "norm": [Interval(Real, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"cosine", "constant"})],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "callbacks": [list, None],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        encoder=None,
+        *,
+        covariance="diag",
+        objective="likelihood",
+        bag_size=1,
+        expectation="analytic",
+        views="uniform",
+        augment=None,
+        scaling="standard",
+        hidden_layers=(64, 64),
+        n_estimators=16,
+        max_samples=256,
+        trim=0.2,
+        norm=4,
+        max_epochs=300,
+        max_time=None,
+        batch_size=256,
+        learning_rate=1e-3,
+        schedule="cosine",
+        precision="float32",
+        callbacks=None,
+        checkpoint=None,
+        device="auto",
+        contamination="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.encoder = encoder
+        self.covariance = covariance
+        self.objective = objective
+        self.bag_size = bag_size
+        self.expectation = expectation
+        self.views = views
+        self.augment = augment
+        self.scaling = scaling
+        self.hidden_layers = hidden_layers
+        self.n_estimators = n_estimators
+        self.max_samples = max_samples
+        self.trim = trim
+        self.norm = norm
+        self.max_epochs = max_epochs
+        self.max_time = max_time
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.precision = precision
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.device = device
+        self.contamination = contamination
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @atomic_fit
+    @with_callbacks
+    def fit(self, X, y=None):
+        """Train the networks, and the encoder unless it is frozen.
+
+        Parameters
+        ----------
+        X : images or table
+            Mostly normal samples, at least 2, and as many as two bags of samples hold.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is neither a table nor images, or does not suit the encoder, or parameters do
+            not suit X or each other, or the checkpoint is damaged or of another training.
+        OSError
+            If the checkpoint cannot be written or read.
+        FloatingPointError
+            If training diverges.
+        KeyboardInterrupt
+            If interrupted before the first epoch ended.
+        """
+        self._check_parameters()
+        X = check_samples(self, X, reset=True)
+        if self.objective != "likelihood" and len(X) < 2 * self.bag_size:
+            raise ValueError(
+                f"Found {len(X)} samples, but two bags of bag_size={self.bag_size} need "
+                f"{2 * self.bag_size}; pass a smaller bag_size"
+            )
+        device = resolve_device(self.device)
+        distributed.join_processes(device)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = distributed.from_first_process(seed)
+        self.encoder_ = self._fit_encoder(X, seed)
+        embeddings = self._embed(X)
+        refuse_overflow(embeddings)
+        self.scaler_ = self._make_scaler(len(X), seed).fit(embeddings)
+        scaled = self.scaler_.transform(embeddings)
+        drawn = np.random.RandomState(seed)
+        rows = draw_rows(len(X), self.n_estimators, self.max_samples, drawn)
+        with seeded(seed, device):
+            networks = self._make_networks(scaled)
+            samples = self._stack_samples(X, scaled, rows, seed)
+            self._run_training(networks, X, scaled, samples, device, seed)
+        self._known = TrainingRows.of(X)
+        self._keep_networks(networks, scaled, rows)
+        return self
+
+    def transform(self, X):
+        """Log-variance of each sample's embedding: the logarithm of the networks' geometric mean.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        log_variance : float64 array of shape (n_samples, n_outputs)
+            In units of the scaled embedding: a column for each of its coordinates, or one for all
+            if the covariance is circular.
+        """
+        check_is_fitted(self)
+        scaled = self._scale(check_samples(self, X, reset=False))
+        return np.concatenate([v.mean(0).cpu().numpy() for _, v in self._log_variances(scaled)])
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of ``transform``: ``log_variance_<number>``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Checked against the names seen in ``fit`` and otherwise ignored.
+
+        Returns
+        -------
+        names : array of str
+        """
+        check_is_fitted(self)
+        if len(self.sample_shape_) == 1:
+            _check_feature_names_in(self, input_features)
+        n_outputs = self.networks_.weights[-1].shape[-1]
+        return np.asarray([f"log_variance_{i}" for i in range(n_outputs)], dtype=object)
+
+    def rank_certainty(self, X):
+        """Samples in the order of how certain their embeddings are (DUM section 4.1).
+
+        Views of one image, such as those of ``ImageAugmentation``, are ranked like samples.
+
+        Parameters
+        ----------
+        X : images or table
+            Samples of the shape that was fitted.
+
+        Returns
+        -------
+        index : int array of shape (n_samples,)
+            From the most certain sample to the least certain one.
+        """
+        return np.argsort(-self.score_samples(X), kind="stable")
+
+    def shift_test(self, X, *, window=None, reference=None):
+        """Whether the norms of samples are those of the training distribution (section 4.1).
+
+        Welch's t-test of the log-norms of X against those of training samples by networks that
+        were not trained on them.
+
+        Parameters
+        ----------
+        X : images or table
+            New samples, at least 2, of the shape that was fitted.
+        window : int, optional
+            Number of samples of a stream that are tested together, one test after the other; a
+            last window of fewer is left out. None tests all samples at once.
+        reference : images or table, optional
+            Samples of the training distribution that were not trained on. None takes the training
+            samples with ``held_out_``.
+
+        Returns
+        -------
+        result : Bunch
+            ``statistic``, positive if X is less certain than the training samples; ``p_value``;
+            and ``effect_size``, Cohen's d. Floats, or arrays with an entry for each window.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 samples in X, in a window or among those that were held out.
+        """
+        norms = -self.score_samples(X)
+        size = len(norms) if window is None else window
+        if not 2 <= size <= len(norms):
+            raise ValueError(
+                f"X has {len(norms)} samples, window={window}; a test needs at least 2 samples in "
+                "each window, and one window"
+            )
+        if reference is not None:
+            expected = -self.score_samples(reference)
+        else:
+            expected = -self.training_scores_[self.held_out_]
+        if len(expected) < 2:
+            raise ValueError(
+                f"{len(expected)} samples of the training distribution are held out, at least 2 "
+                "are needed; pass them as `reference`, or fit with max_samples and more estimators"
+            )
+        n_windows = len(norms) // size
+        result = compare_with(expected, np.split(norms[: n_windows * size], n_windows))
+        if window is None:
+            return Bunch(**{name: float(values[0]) for name, values in result.items()})
+        return result
+
+    def _check_parameters(self) -> None:
+        if self.max_epochs is None and self.max_time is None:
+            raise ValueError("max_epochs and max_time are both None; pass one of them")
+        if self.bag_size == 1 and self.objective != "likelihood":
+            raise ValueError(
+                f"bag_size=1 with objective={self.objective!r}: the mean of a bag of one is the "
+                "embedding itself, so that the variance is not in the objective (DUM section 3); "
+                "pass a bag_size of at least 2"
+            )
+        if not all(isinstance(width, Integral) and int(width) > 0 for width in self.hidden_layers):
+            raise ValueError(f"hidden_layers={self.hidden_layers}; pass widths of at least 1")
+        if self.objective == "likelihood" and self.views is None and self.augment is None:
+            raise ValueError("views and augment are both None; the likelihood needs one of them")
+        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint with random_state={self.random_state}: a later call would draw other "
+                "samples for the networks; pass an int as random_state"
+            )
+        for i, callback in enumerate(self.callbacks or []):
+            if not callable(callback):
+                raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
+
+    def _fit_encoder(self, X: np.ndarray, seed: int) -> Any:
+        if self.encoder is None and X.ndim == 2:
+            return None
+        if isinstance(self.encoder, FrozenEstimator):
+            return self.encoder
+        if self.encoder is None:
+            from .encoders import SelfSupervisedEncoder
+
+            encoder: Any = SelfSupervisedEncoder(layers="last", verbose=self.verbose)
+        else:
+            encoder = clone(self.encoder)
+        seeds = {
+            name: seed
+            for name, value in encoder.get_params(deep=True).items()
+            if value is None and (name == "random_state" or name.endswith("__random_state"))
+        }
+        return encoder.set_params(**seeds if self.random_state is not None else {}).fit(X)
+
+    def _embed(self, X: np.ndarray) -> np.ndarray:
+        embeddings = X if self.encoder_ is None else self.encoder_.transform(X)
+        embeddings = np.asarray(embeddings, dtype=np.float64)
+        if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
+            raise ValueError(
+                f"{type(self.encoder_).__name__} returns {embeddings.shape[1:]} values per sample, "
+                "or some that are not finite; pass an encoder that returns finite vectors"
+            )
+        return embeddings
+
+    def _make_scaler(self, n_samples: int, seed: int) -> Any:
+        if self.scaling == "quantile":
+            n_quantiles = min(1000, n_samples)
+            scaler = QuantileTransformer(n_quantiles=n_quantiles, random_state=seed)
+        else:
+            scaler = SCALERS[self.scaling]()
+        return scaler.set_output(transform="default")
+
+    def _scale(self, X: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # of samples far outside
+            return np.nan_to_num(self.scaler_.transform(self._embed(X)))
+
+    def _make_networks(self, scaled: np.ndarray) -> VarianceNetworks:
+        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
+        n_outputs = scaled.shape[1] if self.covariance == "diag" else 1
+        return VarianceNetworks(low, high, self.n_estimators, self.hidden_layers, n_outputs)
+
+    def _stack_samples(self, X, scaled, rows: np.ndarray, seed: int) -> np.ndarray:
+        """Float32 embeddings (size, n_estimators, 1 + n_views, n_features) to train on."""
+        low, high = bounds(scaled)
+        clean = scaled[rows.T][:, :, None].clip(low, high).astype(np.float32)
+        if self.augment is None or X.ndim == 2:
+            return clean
+        used, place = np.unique(rows.T, return_inverse=True)
+        views = self._embed_views(X[used], seed).clip(low, high).astype(np.float32)
+        return np.concatenate([clean, views[place.reshape(rows.T.shape)]], axis=2)
+
+    def _embed_views(self, X: np.ndarray, seed: int) -> np.ndarray:
+        """Scaled embeddings (n, N_VIEWS, n_features) of random views of images."""
+        cpu = torch.device("cpu")
+        generator = torch.Generator().manual_seed(seed)
+        augment = as_augmentation(make_augmentation(X, self.augment, cpu))
+        views = np.empty((len(X), N_VIEWS, self.scaler_.n_features_in_))
+        for batch in gen_batches(len(X), IMAGE_BATCH):
+            images = as_float(to_device(X[batch], cpu))
+            for i in range(N_VIEWS):
+                view = augment(images, generator).clamp(0, 1).numpy()
+                views[batch, i] = self._scale(view)
+        return views
+
+    def _run_training(self, networks, X, scaled, samples, device, seed: int) -> None:
+        views = self.views
+        if isinstance(views, str):
+            views = RowViews(views, networks.low.to(device), networks.high.to(device))
+        task = UncertaintyTask(
+            networks,
+            views,
+            objective=self.objective,
+            bag_size=self.bag_size,
+            trim=self.trim,
+            norm=self.norm,
+            sampled=self.expectation == "sampled",
+        ).to(device)
+        checkpoint = None
+        if self.checkpoint is not None:
+            identity = describe_parameters(self, IRRELEVANT) | describe_data(scaled, None)
+            checkpoint = Checkpoint(self.checkpoint, identity)
+        epoch_callbacks = EpochCallbacks(
+            self,
+            X,
+            self.max_epochs,
+            lambda: {"networks_": copy.deepcopy(task.networks).cpu().eval()},
+        )
+        self.history_ = Training(
+            task,
+            SampleStore(samples, device),
+            Recipe.of(self),
+            generator=torch.Generator(device).manual_seed(seed),
+            checkpoint=checkpoint,
+            begin_epoch=epoch_callbacks.begin_epoch,
+            stop=any_of([*(self.callbacks or []), epoch_callbacks]),
+            verbose=self.verbose,
+        ).run()
+        epoch_callbacks.finish()
+
+    def _keep_networks(self, networks: VarianceNetworks, scaled: np.ndarray, rows) -> None:
+        self.networks_ = networks.cpu().eval()
+        mask = held_out_mask(rows, len(scaled))
+        self.held_out_ = mask.any(axis=1)
+        mask[~self.held_out_] = True
+        scores = np.empty(len(scaled))
+        for batch, norms in self._log_norms(scaled):
+            scores[batch] = -np.average(norms, axis=1, weights=mask[batch])
+        if not np.isfinite(scores).all():
+            raise FloatingPointError(
+                "the scores of training samples are not finite: pass a learning_rate below "
+                f"{self.learning_rate:g}"
+            )
+        # samples that are equal have one score
+        self._finish_fit(self._known.recall_own(scores))
+
+    def _score_samples(self, X):
+        scaled = self._scale(X)
+        scores = np.concatenate([-norms.mean(axis=1) for _, norms in self._log_norms(scaled)])
+        return self._known.recall(X, scores, self.training_scores_)
+
+    def _validate_input(self, X, *, reset):
+        return check_samples(self, X, reset=reset)
+
+    def _log_norms(self, scaled: np.ndarray):
+        """Slices of the samples and each network's log-norms (n, n_estimators) of them."""
+        for batch, log_variance in self._log_variances(scaled):
+            yield batch, log_norm(log_variance, self.norm).T.cpu().numpy()
+
+    def _log_variances(self, scaled: np.ndarray):
+        """Slices of the samples and log-variances (n_estimators, n, n_outputs) of them."""
+        device = scoring_device(self.device)
+        # float64, so that a sample's score does not depend on its batch
+        networks = copy.deepcopy(self.networks_).to(device, torch.float64)
+        widest = max(scaled.shape[1], *self.hidden_layers)
+        size = max(1, SCORING_VALUES // (self.n_estimators * widest))
+        with torch.inference_mode():
+            for batch in gen_batches(len(scaled), size):
+                samples = torch.from_numpy(scaled[batch]).to(device, torch.float64)
+                yield batch, networks(samples[None])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,134 @@
+"""What the training loop trains: distributions of bags that agree with a target."""
+
+from __future__ import annotations
+
+import torch
+
+from ..training import Task, distributed
+from ._experts import product_of_experts
+from ._network import VarianceNetworks, log_norm
+from ._objectives import OBJECTIVES
+from ._views import Views
+
+TRIM_FROM = 0.2  # of the training; before, the norms say little
+
+
+class UncertaintyTask(Task):
+    """Bags of samples or of views, their distributions and the objective of them.
+
+    The samples are stacks (n, n_networks, 1 + n_views, n_features): one embedding for each
+    network, and embeddings of views of it, if there are any.
+
+    Parameters
+    ----------
+    networks : VarianceNetworks
+        The networks that are trained.
+    views : callable or None
+        ``views(rows, generator)`` returns a random view of each row.
+    objective : str
+        Name of one of `OBJECTIVES`. "likelihood" takes bags of views of one sample, which is the
+        target; the others pairs of bags of different samples, each the target of the other.
+    bag_size : int
+        Number m of experts in a bag.
+    trim : float
+        Share of the samples, those with the largest norms, that are left out of the loss.
+    norm : float
+        Order of the norm.
+    sampled : bool
+        Whether distributions stand in the objective with random draws instead of their means.
+    """
+
+    progress: torch.Tensor
+
+    def __init__(
+        self,
+        networks: VarianceNetworks,
+        views: Views | None,
+        *,
+        objective: str,
+        bag_size: int,
+        trim: float,
+        norm: float,
+        sampled: bool,
+    ):
+        super().__init__()
+        self.networks = networks
+        self.views = views
+        self.objective = OBJECTIVES[objective]
+        self.has_bags_of_views = objective == "likelihood"
+        self.bag_size = bag_size
+        self.trim = trim
+        self.norm = norm
+        self.sampled = sampled
+        self.register_buffer("progress", torch.zeros(()))
+
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        # every process draws the views of the whole batch, and so draws the same
+        return index
+
+    def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Embeddings (n_networks, n, 1 + n_drawn, n_features): the samples', then their views'."""
+        n_drawn = self.bag_size if self.has_bags_of_views else 1
+        clean, drawn = samples[:, :, :1], samples[:, :, :1]
+        n_views = samples.shape[2] - 1
+        if n_views:
+            shape = (*samples.shape[:2], n_drawn)
+            chosen = torch.randint(
+                1, 1 + n_views, shape, generator=generator, device=samples.device
+            )
+            drawn = samples.take_along_dim(chosen[..., None], dim=2)
+        drawn = drawn.expand(-1, -1, n_drawn, -1)
+        if self.views is not None:
+            drawn = self.views(drawn, generator)
+        own = torch.cat([clean, drawn], dim=2)[distributed.share_of(n)]
+        return own.transpose(0, 1).contiguous()
+
+    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Loss, the sum over the networks, and the mean log-variance."""
+        if self.trim and self.progress >= TRIM_FROM:
+            batch = self._most_certain(batch)
+        clean, views = batch[:, :, 0], batch[:, :, 1:]
+        log_variance = self.networks(views)
+        with torch.autocast(batch.device.type, enabled=False):
+            log_variance = log_variance.float()
+            if self.has_bags_of_views:
+                mean, bag_log_variance = product_of_experts(views, log_variance, dim=2)
+                mean, target = self._draw(mean, bag_log_variance), clean
+            else:
+                mean, bag_log_variance = self._pairs_of_bags(views[:, :, 0], log_variance[:, :, 0])
+                mean, target = self._draw(mean, bag_log_variance).unbind(2)
+                bag_log_variance = bag_log_variance[:, :, 0]
+            loss = self.objective(mean, bag_log_variance, target).mean(1).sum()
+        return {"loss": loss, "log_variance": log_variance.mean()}
+
+    def _most_certain(self, batch: torch.Tensor) -> torch.Tensor:
+        """The batch without each network's least certain samples."""
+        with torch.no_grad():
+            norms = log_norm(self.networks(batch[:, :, 0]).float(), self.norm)
+        n_kept = max(1, round((1 - self.trim) * batch.shape[1]))
+        kept = norms.argsort(dim=1)[:, :n_kept, None, None]
+        return batch.take_along_dim(kept, dim=1)
+
+    def _pairs_of_bags(self, embeddings, log_variance) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distributions (n_networks, n_pairs, 2, n_features) of disjoint bags of the samples."""
+        n = embeddings.shape[1]
+        size = min(self.bag_size, n // 2)  # the last batch may be smaller
+        n_pairs = n // (2 * size)
+        pairs = (n_pairs, 2, size)
+        embeddings, log_variance = (
+            values[:, : 2 * size * n_pairs].unflatten(1, pairs)
+            for values in (embeddings, log_variance)
+        )
+        return product_of_experts(embeddings, log_variance, dim=3)
+
+    def _draw(self, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+        if not self.sampled:
+            return mean  # the expectation
+        return mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+
+    def after_step(self, progress: float) -> None:
+        self.progress.fill_(progress)
+
+    def summarise(self, means: dict[str, torch.Tensor]) -> dict[str, float]:
+        means["loss"] = means["loss"] / self.networks.n_networks
+        return super().summarise(means)
