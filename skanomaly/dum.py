@@ -9,20 +9,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import TransformerMixin, clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
-from sklearn.utils import Bunch, check_random_state, gen_batches
+from sklearn.base import TransformerMixin
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ._sklearn_compat import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit
-from .encoders._assembly import make_augmentation, refuse_overflow
-from .encoders._augmentations import PRESETS, as_augmentation
+from .encoders._assembly import refuse_overflow
+from .encoders._augmentations import PRESETS
 from .encoders._identity import describe_data, describe_parameters
-from .encoders._preprocessing import as_float
 from .inputs import check_samples
 from .training import (
     Checkpoint,
@@ -32,31 +29,28 @@ from .training import (
     any_of,
     distributed,
     resolve_device,
-    scoring_device,
     seeded,
-    to_device,
 )
 from .uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
+    SCALERS,
     RowViews,
     UncertaintyTask,
     VarianceNetworks,
     bounds,
     compare_with,
+    draw_columns,
     draw_rows,
+    embed,
+    embed_views,
+    fit_encoder,
     held_out_mask,
     log_norm,
+    log_variances,
+    make_scaler,
 )
 
-SCALERS = {
-    "standard": StandardScaler,
-    "minmax": MinMaxScaler,
-    "quantile": QuantileTransformer,
-}
-SCORING_VALUES = 2**22  # float64 values of a layer of all networks that are held at once
-IMAGE_BATCH = 256
-N_VIEWS = 8  # of each image
 # parameters that do not decide what is trained
 IRRELEVANT = (
     "callbacks",
@@ -116,6 +110,9 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
     max_samples : int or None, default=256
         Number of random samples on which each network is trained, at most four fifths of all, so
         that others can tell what scores new samples will have. None trains each on all.
+    max_features : int or None, default=32
+        Number of random coordinates of the embedding that each network sees, or more if that is
+        needed for all of them to be seen. None shows all to each.
     trim : float in [0, 0.5), default=0.2
         Share of each batch, the samples with the largest norms, that training leaves out, since
         they may be anomalies.
@@ -192,6 +189,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         "hidden_layers": (4096, 4096, 4096),
         "n_estimators": 1,
         "max_samples": None,
+        "max_features": None,
         "trim": 0.0,
         "norm": 2,
         "max_epochs": 100,
@@ -213,6 +211,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         "hidden_layers": [tuple, list],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="left")],
         "norm": [Interval(Real, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
@@ -242,6 +241,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         hidden_layers=(64, 64),
         n_estimators=16,
         max_samples=256,
+        max_features=32,
         trim=0.2,
         norm=4,
         max_epochs=300,
@@ -268,6 +268,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         self.hidden_layers = hidden_layers
         self.n_estimators = n_estimators
         self.max_samples = max_samples
+        self.max_features = max_features
         self.trim = trim
         self.norm = norm
         self.max_epochs = max_epochs
@@ -321,16 +322,19 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         distributed.join_processes(device)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seed = distributed.from_first_process(seed)
-        self.encoder_ = self._fit_encoder(X, seed)
-        embeddings = self._embed(X)
+        self.encoder_ = fit_encoder(
+            self.encoder, X, None if self.random_state is None else seed, self.verbose
+        )
+        embeddings = embed(self.encoder_, X)
         refuse_overflow(embeddings)
-        self.scaler_ = self._make_scaler(len(X), seed).fit(embeddings)
+        self.scaler_ = make_scaler(self.scaling, len(X), seed).fit(embeddings)
         scaled = self.scaler_.transform(embeddings)
-        drawn = np.random.RandomState(seed)
-        rows = draw_rows(len(X), self.n_estimators, self.max_samples, drawn)
+        random_state = np.random.RandomState(seed)
+        rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
+        columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
         with seeded(seed, device):
-            networks = self._make_networks(scaled)
-            samples = self._stack_samples(X, scaled, rows, seed)
+            networks = self._make_networks(scaled, columns)
+            samples = self._stack_samples(X, scaled, rows, columns, seed)
             self._run_training(networks, X, scaled, samples, device, seed)
         self._known = TrainingRows.of(X)
         self._keep_networks(networks, scaled, rows)
@@ -352,7 +356,11 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         """
         check_is_fitted(self)
         scaled = self._scale(check_samples(self, X, reset=False))
-        return np.concatenate([v.mean(0).cpu().numpy() for _, v in self._log_variances(scaled)])
+        means = [
+            mean_of_columns(self.networks_, values).cpu().numpy()
+            for _, values in log_variances(self.networks_, scaled, self.device)
+        ]
+        return np.concatenate(means)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``log_variance_<number>``.
@@ -369,7 +377,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         check_is_fitted(self)
         if len(self.sample_shape_) == 1:
             _check_feature_names_in(self, input_features)
-        n_outputs = self.networks_.weights[-1].shape[-1]
+        n_outputs = self.scaler_.n_features_in_ if self.covariance == "diag" else 1
         return np.asarray([f"log_variance_{i}" for i in range(n_outputs)], dtype=object)
 
     def rank_certainty(self, X):
@@ -461,78 +469,37 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             if not callable(callback):
                 raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
 
-    def _fit_encoder(self, X: np.ndarray, seed: int) -> Any:
-        if self.encoder is None and X.ndim == 2:
-            return None
-        if isinstance(self.encoder, FrozenEstimator):
-            return self.encoder
-        if self.encoder is None:
-            from .encoders import SelfSupervisedEncoder
-
-            encoder: Any = SelfSupervisedEncoder(layers="last", verbose=self.verbose)
-        else:
-            encoder = clone(self.encoder)
-        seeds = {
-            name: seed
-            for name, value in encoder.get_params(deep=True).items()
-            if value is None and (name == "random_state" or name.endswith("__random_state"))
-        }
-        return encoder.set_params(**seeds if self.random_state is not None else {}).fit(X)
-
-    def _embed(self, X: np.ndarray) -> np.ndarray:
-        embeddings = X if self.encoder_ is None else self.encoder_.transform(X)
-        embeddings = np.asarray(embeddings, dtype=np.float64)
-        if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
-            raise ValueError(
-                f"{type(self.encoder_).__name__} returns {embeddings.shape[1:]} values per sample, "
-                "or some that are not finite; pass an encoder that returns finite vectors"
-            )
-        return embeddings
-
-    def _make_scaler(self, n_samples: int, seed: int) -> Any:
-        if self.scaling == "quantile":
-            n_quantiles = min(1000, n_samples)
-            scaler = QuantileTransformer(n_quantiles=n_quantiles, random_state=seed)
-        else:
-            scaler = SCALERS[self.scaling]()
-        return scaler.set_output(transform="default")
-
     def _scale(self, X: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # of samples far outside
-            return np.nan_to_num(self.scaler_.transform(self._embed(X)))
+            return np.nan_to_num(self.scaler_.transform(embed(self.encoder_, X)))
 
-    def _make_networks(self, scaled: np.ndarray) -> VarianceNetworks:
+    def _make_networks(self, scaled: np.ndarray, columns: np.ndarray) -> VarianceNetworks:
         low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
-        n_outputs = scaled.shape[1] if self.covariance == "diag" else 1
-        return VarianceNetworks(low, high, self.n_estimators, self.hidden_layers, n_outputs)
+        n_outputs = columns.shape[1] if self.covariance == "diag" else 1
+        return VarianceNetworks(torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs)
 
-    def _stack_samples(self, X, scaled, rows: np.ndarray, seed: int) -> np.ndarray:
-        """Float32 embeddings (size, n_estimators, 1 + n_views, n_features) to train on."""
+    def _stack_samples(self, X, scaled, rows, columns, seed: int) -> np.ndarray:
+        """Float32 embeddings (size, n_estimators, 1 + n_views, n_columns) to train on."""
         low, high = bounds(scaled)
-        clean = scaled[rows.T][:, :, None].clip(low, high).astype(np.float32)
+
+        def take(embeddings, index):  # (n, n_views, n_features), (size, n_estimators)
+            taken = [embeddings[index[:, i]][..., own] for i, own in enumerate(columns)]
+            limits = low[columns][:, None], high[columns][:, None]
+            return np.stack(taken, axis=1).clip(*limits).astype(np.float32)
+
+        clean = take(scaled[:, None], rows.T)
         if self.augment is None or X.ndim == 2:
             return clean
         used, place = np.unique(rows.T, return_inverse=True)
-        views = self._embed_views(X[used], seed).clip(low, high).astype(np.float32)
-        return np.concatenate([clean, views[place.reshape(rows.T.shape)]], axis=2)
-
-    def _embed_views(self, X: np.ndarray, seed: int) -> np.ndarray:
-        """Scaled embeddings (n, N_VIEWS, n_features) of random views of images."""
-        cpu = torch.device("cpu")
-        generator = torch.Generator().manual_seed(seed)
-        augment = as_augmentation(make_augmentation(X, self.augment, cpu))
-        views = np.empty((len(X), N_VIEWS, self.scaler_.n_features_in_))
-        for batch in gen_batches(len(X), IMAGE_BATCH):
-            images = as_float(to_device(X[batch], cpu))
-            for i in range(N_VIEWS):
-                view = augment(images, generator).clamp(0, 1).numpy()
-                views[batch, i] = self._scale(view)
-        return views
+        views = embed_views(X[used], self.augment, self._scale, seed)
+        return np.concatenate([clean, take(views, place.reshape(rows.T.shape))], axis=2)
 
     def _run_training(self, networks, X, scaled, samples, device, seed: int) -> None:
         views = self.views
         if isinstance(views, str):
-            views = RowViews(views, networks.low.to(device), networks.high.to(device))
+            views = RowViews(
+                views, networks.low[:, None].to(device), networks.high[:, None].to(device)
+            )
         task = UncertaintyTask(
             networks,
             views,
@@ -590,20 +557,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
 
     def _log_norms(self, scaled: np.ndarray):
         """Slices of the samples and each network's log-norms (n, n_estimators) of them."""
-        for batch, log_variance in self._log_variances(scaled):
+        for batch, log_variance in log_variances(self.networks_, scaled, self.device):
             yield batch, log_norm(log_variance, self.norm).T.cpu().numpy()
-
-    def _log_variances(self, scaled: np.ndarray):
-        """Slices of the samples and log-variances (n_estimators, n, n_outputs) of them."""
-        device = scoring_device(self.device)
-        # float64, so that a sample's score does not depend on its batch
-        networks = copy.deepcopy(self.networks_).to(device, torch.float64)
-        widest = max(scaled.shape[1], *self.hidden_layers)
-        size = max(1, SCORING_VALUES // (self.n_estimators * widest))
-        with torch.inference_mode():
-            for batch in gen_batches(len(scaled), size):
-                samples = torch.from_numpy(scaled[batch]).to(device, torch.float64)
-                yield batch, networks(samples[None])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import nn
+
+from ..training import scoring_device
+
+SCORING_VALUES = 2**22  # of a layer of all networks that are held at once
 
 
 class VarianceNetworks(nn.Module):
@@ -18,33 +25,36 @@ class VarianceNetworks(nn.Module):
 
     Parameters
     ----------
+    columns : int tensor (n_networks, n_columns)
+        Coordinates of the embedding that each network sees.
     low, high : tensor (n_features,)
         Bounds of the training samples.
-    n_networks : int
-        Number of networks.
     hidden_layers : sequence of int
         Widths of the hidden layers.
     n_outputs : int
-        n_features for diagonal covariances, 1 for circular ones.
+        n_columns for diagonal covariances, 1 for circular ones.
     """
 
+    columns: torch.Tensor
     low: torch.Tensor
     high: torch.Tensor
 
     def __init__(
         self,
+        columns: torch.Tensor,
         low: torch.Tensor,
         high: torch.Tensor,
-        n_networks: int,
         hidden_layers: Sequence[int],
         n_outputs: int,
     ):
         super().__init__()
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
+        self.register_buffer("columns", columns)
+        self.register_buffer("low", low[columns])
+        self.register_buffer("high", high[columns])
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        sizes = [len(low), *hidden_layers, n_outputs]
+        n_networks, n_columns = columns.shape
+        sizes = [n_columns, *hidden_layers, n_outputs]
         for n_in, n_out in pairwise(sizes):
             bound = 1 / math.sqrt(n_in)  # as of torch.nn.Linear
             self.weights.append(torch.empty(n_networks, n_in, n_out).uniform_(-bound, bound))
@@ -55,11 +65,9 @@ class VarianceNetworks(nn.Module):
         return len(self.weights[0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Log-variances (n_networks, ..., n_outputs) of embeddings (n_networks, ..., n_features).
-
-        A first dimension of 1 stands for the same embeddings for each network.
-        """
-        inside = torch.minimum(torch.maximum(x, self.low), self.high)
+        """Log-variances (n_networks, ..., n_outputs) of each network's columns of embeddings."""
+        shape = (len(x), *(1,) * (x.ndim - 2), -1)
+        inside = torch.minimum(torch.maximum(x, self.low.view(shape)), self.high.view(shape))
         log_variance = self._network(inside.flatten(1, -2)).unflatten(1, x.shape[1:-1])
         excess = (x - inside).abs()
         if not excess.any():
@@ -69,10 +77,38 @@ class VarianceNetworks(nn.Module):
         return torch.logaddexp(log_variance, 2 * excess.log())
 
     def _network(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = x.expand(self.n_networks, -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, torch.relu(hidden) if i else hidden, weight)
-        return hidden
+            x = torch.baddbmm(bias, torch.relu(x) if i else x, weight)
+        return x
+
+
+def log_variances(
+    networks: VarianceNetworks, embeddings: np.ndarray, device: str
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Slices of the embeddings and the log-variances (n_networks, n, n_outputs) of them.
+
+    Computed in float64, so that those of a sample do not depend on its batch.
+    """
+    resolved = scoring_device(device)
+    networks = copy.deepcopy(networks).to(resolved, torch.float64)
+    widest = max(width for weight in networks.weights for width in weight.shape[1:])
+    size = max(1, SCORING_VALUES // (networks.n_networks * widest))
+    with torch.inference_mode():
+        for rows in gen_batches(len(embeddings), size):
+            batch = torch.from_numpy(embeddings[rows]).to(resolved, torch.float64)
+            yield rows, networks(batch[:, networks.columns].transpose(0, 1))
+
+
+def mean_of_columns(networks: VarianceNetworks, log_variance: torch.Tensor) -> torch.Tensor:
+    """Mean (n, n_features) of the networks' log-variances of each coordinate, or (n, 1)."""
+    if log_variance.shape[-1] == 1:
+        return log_variance.mean(0)
+    columns = networks.columns.to(log_variance.device)
+    n_features = int(columns.max()) + 1  # each is in one network at least
+    sums = log_variance.new_zeros(log_variance.shape[1], n_features)
+    for own, values in zip(columns, log_variance, strict=True):
+        sums[:, own] += values
+    return sums / columns.flatten().bincount()
 
 
 def log_norm(log_variance: torch.Tensor, order: float) -> torch.Tensor:

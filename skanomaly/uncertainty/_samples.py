@@ -27,6 +27,29 @@ def draw_rows(
     return np.stack(draws)
 
 
+def draw_columns(
+    n_features: int, n_networks: int, max_features: int | None, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Indices (n_networks, n_columns) of the coordinates that each network sees.
+
+    All of them if `max_features` is None, else at most that many, unless more are needed for each
+    coordinate to be seen.
+    """
+    if max_features is None or n_features <= max_features:
+        return np.tile(np.arange(n_features), (n_networks, 1))
+    size = max(max_features, -(-n_features // n_networks))
+    n_rounds = -(-n_networks * size // n_features)
+    # permutations one after the other, dealt to the networks; one that gets a coordinate twice
+    # swaps with it a random one that it lacks
+    dealt = np.concatenate([random_state.permutation(n_features) for _ in range(n_rounds)])
+    columns = dealt[: n_networks * size].reshape(n_networks, size)
+    for own in columns:
+        repeated = np.setdiff1d(np.arange(size), np.unique(own, return_index=True)[1])
+        others = np.setdiff1d(np.arange(n_features), own)
+        own[repeated] = random_state.choice(others, len(repeated), replace=False)
+    return np.sort(columns, axis=1)
+
+
 def held_out_mask(rows: np.ndarray, n_samples: int) -> np.ndarray:
     """Which networks were not trained on each sample, bool (n_samples, n_networks)."""
     mask = np.ones((n_samples, len(rows)), dtype=bool)

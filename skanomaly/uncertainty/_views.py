@@ -20,8 +20,8 @@ class RowViews:
         What a changed coordinate becomes: uniform between the bounds; the same coordinate of
         another row of the batch; itself plus standard normal noise; or 0, the mean of a
         standardised column.
-    low, high : tensor (n_features,)
-        Bounds.
+    low, high : tensor
+        Bounds, of a shape that fits the rows'.
     """
 
     def __init__(self, kind: str, low: torch.Tensor, high: torch.Tensor):

@@ -1,0 +1,84 @@
+"""From samples to scaled embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.utils import gen_batches
+
+from ..encoders import SelfSupervisedEncoder
+from ..encoders._assembly import make_augmentation
+from ..encoders._augmentations import as_augmentation
+from ..encoders._preprocessing import as_float
+from ..training import to_device
+
+SCALERS = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "quantile": QuantileTransformer,
+}
+N_VIEWS = 8  # of each image
+IMAGE_BATCH = 256
+
+
+def fit_encoder(encoder: Any, X: np.ndarray, seed: int | None, verbose: int) -> Any:
+    """A fitted encoder for samples like X; None for tables that need none.
+
+    Its parts that have no seed get this one, unless it is None.
+    """
+    if isinstance(encoder, FrozenEstimator) or (encoder is None and X.ndim == 2):
+        return encoder
+    if encoder is None:
+        encoder = SelfSupervisedEncoder(layers="last", verbose=verbose)
+    encoder = clone(encoder)
+    for name, value in encoder.get_params(deep=True).items():
+        if value is None and seed is not None and name.split("__")[-1] == "random_state":
+            encoder.set_params(**{name: seed})
+    return encoder.fit(X)
+
+
+def embed(encoder: Any, X: np.ndarray) -> np.ndarray:
+    """Embeddings (n, n_features), float64.
+
+    Raises
+    ------
+    ValueError
+        If the encoder does not return one finite vector for each sample.
+    """
+    embeddings = np.asarray(X if encoder is None else encoder.transform(X), dtype=np.float64)
+    if embeddings.ndim != 2 or len(embeddings) != len(X) or not np.isfinite(embeddings).all():
+        raise ValueError(
+            f"{type(encoder).__name__} returned an array of shape {embeddings.shape} for "
+            f"{len(X)} samples, or values that are not finite; pass an encoder that returns one "
+            "finite vector for each sample"
+        )
+    return embeddings
+
+
+def make_scaler(scaling: str, n_samples: int, seed: int) -> Any:
+    """A scaler of columns, to be fitted to that many samples."""
+    options: dict[str, Any] = {}
+    if scaling == "quantile":
+        options = {"n_quantiles": min(1000, n_samples), "random_state": seed}
+    return SCALERS[scaling](**options).set_output(transform="default")
+
+
+def embed_views(
+    X: np.ndarray, augment: Any, embed_images: Callable[[np.ndarray], np.ndarray], seed: int
+) -> np.ndarray:
+    """Embeddings (n, N_VIEWS, n_features) of random views of images."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator().manual_seed(seed)
+    random_views = as_augmentation(make_augmentation(X, augment, cpu))
+    views = []
+    for rows in gen_batches(len(X), IMAGE_BATCH):
+        images = as_float(to_device(X[rows], cpu))
+        drawn = [random_views(images, generator).clamp(0, 1) for _ in range(N_VIEWS)]
+        views.append(np.stack([embed_images(view.numpy()) for view in drawn], axis=1))
+    return np.concatenate(views)
