@@ -49,6 +49,7 @@ from .uncertainty import (
     log_norm,
     log_variances,
     make_scaler,
+    mean_of_columns,
 )
 
 # parameters that do not decide what is trained
