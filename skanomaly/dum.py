@@ -214,7 +214,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="left")],
-        "norm": [Interval(Real, 1, None, closed="left")],
+        "norm": [Interval(Real, 1, np.inf, closed="both")],
         "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -314,6 +314,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         """
         self._check_parameters()
         X = check_samples(self, X, reset=True)
+        if X.ndim == 2 and self.augment is not None:
+            raise ValueError("augment is for images, but X is a table; pass views")
         if self.objective != "likelihood" and len(X) < 2 * self.bag_size:
             raise ValueError(
                 f"Found {len(X)} samples, but two bags of bag_size={self.bag_size} need "
@@ -489,7 +491,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             return np.stack(taken, axis=1).clip(*limits).astype(np.float32)
 
         clean = take(scaled[:, None], rows.T)
-        if self.augment is None or X.ndim == 2:
+        if self.augment is None:
             return clean
         used, place = np.unique(rows.T, return_inverse=True)
         views = embed_views(X[used], self.augment, self._scale, seed)

@@ -72,9 +72,10 @@ class VarianceNetworks(nn.Module):
         excess = (x - inside).abs()
         if not excess.any():
             return log_variance
+        added = 2 * excess.log()
         if log_variance.shape[-1] == 1:
-            excess = excess.square().mean(-1, keepdim=True).sqrt()
-        return torch.logaddexp(log_variance, 2 * excess.log())
+            added = torch.logsumexp(added, -1, keepdim=True) - math.log(x.shape[-1])
+        return torch.logaddexp(log_variance, added)
 
     def _network(self, x: torch.Tensor) -> torch.Tensor:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):

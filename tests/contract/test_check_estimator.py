@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skanomaly import NSADetector, SelfSupervisedEncoder
+from skanomaly import DUMDetector, NSADetector, SelfSupervisedEncoder
 from tests.registry import identify, make_estimators
 
 
@@ -20,7 +20,9 @@ def no_cuda_without_a_device(monkeypatch):
 
 
 # with the defaults too, which the registry trains for fewer epochs
-@parametrize_with_checks([*make_estimators(), SelfSupervisedEncoder(), NSADetector()])
+@parametrize_with_checks(
+    [*make_estimators(), SelfSupervisedEncoder(), NSADetector(), DUMDetector()]
+)
 def test_check_estimator(estimator, check):
     check(estimator)
 
