@@ -14,7 +14,7 @@ from torch import nn
 
 from ..training import scoring_device
 
-SCORING_VALUES = 2**22  # of a layer of all networks that are held at once
+SCORING_VALUES = 2**18  # of a layer of all networks that are held at once; fits the cache of a core
 
 
 class VarianceNetworks(nn.Module):
