@@ -88,6 +88,15 @@ def test_code_of_the_page_on_training_runs(capsys):
     assert {"frozen", "network", "views", "BarlowTwins"} <= set(names)
 
 
+def test_code_of_the_page_on_uncertainty_runs(capsys):
+    page = (ROOT / "docs" / "uncertainty.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, names)
+    p_value, effect_size = map(float, capsys.readouterr().out.splitlines()[0].split())
+    assert p_value > 0.01 and abs(effect_size) < 0.3
+
+
 def test_version_is_that_of_the_installed_package():
     from importlib.metadata import version
 
