@@ -249,7 +249,7 @@ def test_pickle_grid_search_and_pipeline(table, rng):
         ({"max_epochs": None}, "max_epochs and max_time are both None"),
         ({"hidden_layers": (64, 0)}, r"hidden_layers=\(64, 0\)"),
         ({"checkpoint": "state", "random_state": None}, "pass an int as random_state"),
-        ({"objective": "nce"}, "'objective' parameter of DUMDetector"),
+        ({"objective": "triplet"}, "'objective' parameter of DUMDetector"),
         ({"trim": 0.5}, "'trim' parameter of DUMDetector"),
         ({"norm": 0.5}, "'norm' parameter of DUMDetector"),
         ({"augment": "color", "views": None}, "augment is for images, but X is a table"),
