@@ -3,7 +3,7 @@
     python benchmarks/dum_growth.py
 
 Samples are standard normal with 10 coordinates. Scores are of samples that were not trained on.
-Memory is the peak of the process, of which about half is torch and scikit-learn. Writes
+Memory is the peak of the process, the libraries included. Writes
 results/dum_growth.json; --small is a quick check that writes nothing.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -525,7 +526,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         self.history_ = Training(
             task,
             SampleStore(samples, device),
-            Recipe.of(self),
+            replace(Recipe.of(self), optimizer="adam", weight_decay=0.0),
             generator=torch.Generator(device).manual_seed(seed),
             checkpoint=checkpoint,
             begin_epoch=epoch_callbacks.begin_epoch,
