@@ -191,3 +191,22 @@ def test_a_process_that_dies_ends_the_job(images, tmp_path):
     np.save(tmp_path / "X.npy", images)
     done = run(DYING, tmp_path, 2)
     assert done.returncode != 0 and "exitcode  : 3" in done.stderr
+
+
+UNCERTAIN = """
+import os, numpy as np
+from skanomaly import DUMDetector
+
+detector = DUMDetector(max_epochs=10, trim=0.0, random_state=0, device="cpu").fit(np.load("X.npy"))
+np.save("scores-" + os.environ.get("RANK", "alone"), detector.training_scores_)
+"""
+
+
+def test_dum_trains_in_two_processes_what_it_trains_in_one(tmp_path, rng):
+    np.save(tmp_path / "X.npy", rng.normal(size=(100, 4)))
+    for n_processes in (1, 2):
+        done = run(UNCERTAIN, tmp_path, n_processes)
+        assert done.returncode == 0, done.stderr
+    alone, first, second = (np.load(tmp_path / f"scores-{who}.npy") for who in ("alone", 0, 1))
+    assert_array_equal(first, second)
+    assert_allclose(first, alone, atol=1e-4)
