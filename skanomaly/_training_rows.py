@@ -43,14 +43,6 @@ class TrainingRows:
         """`scores`, but for samples that are identical to a training sample its training score."""
         return replace_known(self.find(X), scores, training_scores)
 
-    def recall_own(self, training_scores: Array) -> Array:
-        """Training scores of which identical samples have the same, that of one of them."""
-        in_order = self.fingerprints[self.order]
-        is_first = np.r_[True, in_order[1:] != in_order[:-1]]
-        first = np.empty_like(self.order)
-        first[self.order] = self.order[is_first][np.cumsum(is_first) - 1]
-        return training_scores[first]
-
     def limit_copies(self, n_copies: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples without more than `n_copies` of each, and where in them each sample is."""
         in_order = self.fingerprints[self.order]

@@ -337,8 +337,9 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
         columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
         with seeded(seed, device):
-            networks = self._make_networks(scaled, columns)
-            samples = self._stack_samples(X, scaled, rows, columns, seed)
+            low, high = bounds(scaled)
+            networks = self._make_networks(columns, low, high)
+            samples = self._stack_samples(X, scaled, rows, columns, low, high, seed)
             self._run_training(networks, X, scaled, samples, device, seed)
         self._known = TrainingRows.of(X)
         self._keep_networks(networks, scaled, rows)
@@ -358,8 +359,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             In units of the scaled embedding: a column for each of its coordinates, or one for all
             if the covariance is circular.
         """
-        check_is_fitted(self)
-        scaled = self._scale(check_samples(self, X, reset=False))
+        scaled = self._scale(self._check_input(X, "transform"))
         means = [
             mean_of_columns(self.networks_, values).cpu().numpy()
             for _, values in log_variances(self.networks_, scaled, self.device)
@@ -477,14 +477,13 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         with np.errstate(over="ignore"):  # of samples far outside
             return np.nan_to_num(self.scaler_.transform(embed(self.encoder_, X)))
 
-    def _make_networks(self, scaled: np.ndarray, columns: np.ndarray) -> VarianceNetworks:
-        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
+    def _make_networks(self, columns: np.ndarray, low, high) -> VarianceNetworks:
+        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in (low, high))
         n_outputs = columns.shape[1] if self.covariance == "diag" else 1
         return VarianceNetworks(torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs)
 
-    def _stack_samples(self, X, scaled, rows, columns, seed: int) -> np.ndarray:
+    def _stack_samples(self, X, scaled, rows, columns, low, high, seed: int) -> np.ndarray:
         """Float32 embeddings (size, n_estimators, 1 + n_views, n_columns) to train on."""
-        low, high = bounds(scaled)
 
         def take(embeddings, index):  # (n, n_views, n_features), (size, n_estimators)
             taken = [embeddings[index[:, i]][..., own] for i, own in enumerate(columns)]
@@ -549,7 +548,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
                 f"{self.learning_rate:g}"
             )
         # samples that are equal have one score
-        self._finish_fit(self._known.recall_own(scores))
+        kept, place = self._known.limit_copies(1)
+        self._finish_fit(scores[kept][place])
 
     def _score_samples(self, X):
         scaled = self._scale(X)

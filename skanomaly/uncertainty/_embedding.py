@@ -51,7 +51,9 @@ def embed(encoder: Any, X: np.ndarray) -> np.ndarray:
     ValueError
         If the encoder does not return one finite vector for each sample.
     """
-    embeddings = np.asarray(X if encoder is None else encoder.transform(X), dtype=np.float64)
+    if encoder is None:
+        return X.astype(np.float64, copy=False)  # was checked with the input
+    embeddings = np.asarray(encoder.transform(X), dtype=np.float64)
     if embeddings.ndim != 2 or len(embeddings) != len(X) or not np.isfinite(embeddings).all():
         raise ValueError(
             f"{type(encoder).__name__} returned an array of shape {embeddings.shape} for "
