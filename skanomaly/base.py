@@ -206,3 +206,13 @@ def _match(scores: np.ndarray, measured: np.ndarray, wanted: np.ndarray) -> np.n
     deviation = measured.std()
     scale = wanted.std() / deviation if deviation > 0 else 1.0
     return (scores - measured.mean()) * scale + wanted.mean()
+
+
+def seed_parts(estimator: Any, random_state: np.random.RandomState) -> None:
+    """Give a seed to every part of the estimator that has none."""
+    seeds = {
+        name: random_state.randint(np.iinfo(np.int32).max)
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    }
+    estimator.set_params(**seeds)

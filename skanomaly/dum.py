@@ -28,6 +28,7 @@ from .training import (
     SampleStore,
     Training,
     any_of,
+    check_training_parameters,
     distributed,
     resolve_device,
     seeded,
@@ -452,8 +453,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         return result
 
     def _check_parameters(self) -> None:
-        if self.max_epochs is None and self.max_time is None:
-            raise ValueError("max_epochs and max_time are both None; pass one of them")
+        check_training_parameters(self)
         if self.bag_size == 1 and self.objective != "likelihood":
             raise ValueError(
                 f"bag_size=1 with objective={self.objective!r}: the mean of a bag of one is the "
@@ -469,9 +469,6 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
                 f"checkpoint with random_state={self.random_state}: a later call would draw other "
                 "samples for the networks; pass an int as random_state"
             )
-        for i, callback in enumerate(self.callbacks or []):
-            if not callable(callback):
-                raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # of samples far outside

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_memory
 
 from ._sklearn_compat import CallbackSupportMixin, pass_callbacks_on, with_callbacks
 from ._training_rows import TrainingRows
-from .base import OutlierDetector, atomic_fit, training_scores
+from .base import OutlierDetector, atomic_fit, seed_parts, training_scores
 from .inputs import check_samples
 from .scorers import FeatureEnsemble, MahalanobisCosine
 
@@ -175,12 +175,12 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         random_state = check_random_state(self.random_state)
         encoder = self._make_encoder(X)
         if self.random_state is not None:
-            _seed(encoder, random_state)
+            seed_parts(encoder, random_state)
         train = check_memory(self.memory).cache(_fit_encoder, ignore=["detector"])
         self.encoder_ = train(encoder, X, detector=self)
         scorer = self._make_scorer(len(X))
         if self.random_state is not None:
-            _seed(scorer, random_state)
+            seed_parts(scorer, random_state)
         self._known = TrainingRows.of(X)
         self._scores_layers = _scores_layers(self.encoder_, scorer)
         if self._scores_layers:
@@ -273,13 +273,3 @@ def _scores_layers(encoder, scorer) -> bool:
 def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
     with pass_callbacks_on(detector, encoder):
         return encoder.fit(X)
-
-
-def _seed(estimator: Any, random_state: np.random.RandomState) -> None:
-    """Give a seed to every part of the estimator that has none."""
-    seeds = {
-        name: random_state.randint(np.iinfo(np.int32).max)
-        for name, value in sorted(estimator.get_params(deep=True).items())
-        if value is None and (name == "random_state" or name.endswith("__random_state"))
-    }
-    estimator.set_params(**seeds)

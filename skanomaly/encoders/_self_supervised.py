@@ -24,6 +24,7 @@ from ..training import (
     SampleStore,
     Training,
     any_of,
+    check_training_parameters,
     distributed,
     resolve_device,
     seeded,
@@ -308,11 +309,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         return self._train(X, go_on=hasattr(self, "network_"))
 
     def _train(self, X, *, go_on: bool):
-        if self.max_epochs is None and self.max_time is None:
-            raise ValueError("max_epochs and max_time are both None; pass one of them")
-        for i, callback in enumerate(self.callbacks or []):
-            if not callable(callback):
-                raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
+        check_training_parameters(self)
         X = check_samples(self, X, reset=not go_on, image_shape=self.image_shape)
         if len(X) < 2:
             raise ValueError(f"Found {len(X)} sample(s), a minimum of 2 is required to train")

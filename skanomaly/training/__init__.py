@@ -3,7 +3,7 @@
 from ._checkpoint import Checkpoint
 from ._device import resolve_device, scoring_device, seeded
 from ._loop import Training
-from ._recipe import OPTIMIZERS, Recipe
+from ._recipe import OPTIMIZERS, Recipe, check_training_parameters
 from ._samples import SampleStore, to_device
 from ._stopping import EarlyStopping, any_of
 from ._task import Task
@@ -17,6 +17,7 @@ __all__ = [
     "Task",
     "Training",
     "any_of",
+    "check_training_parameters",
     "resolve_device",
     "scoring_device",
     "seeded",

@@ -61,3 +61,12 @@ class Recipe:
             decay = (progress - self.warmup) / (1 - self.warmup)
             share = (1 + math.cos(math.pi * decay)) / 2
         return self.learning_rate * share
+
+
+def check_training_parameters(estimator: Any) -> None:
+    """Refuse trainings without an end, and callbacks that cannot be called."""
+    if estimator.max_epochs is None and estimator.max_time is None:
+        raise ValueError("max_epochs and max_time are both None; pass one of them")
+    for i, callback in enumerate(estimator.callbacks or []):
+        if not callable(callback):
+            raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.utils import gen_batches
 
+from ..base import seed_parts
 from ..encoders import SelfSupervisedEncoder
 from ..encoders._assembly import make_augmentation
 from ..encoders._augmentations import as_augmentation
@@ -30,16 +31,15 @@ IMAGE_BATCH = 256
 def fit_encoder(encoder: Any, X: np.ndarray, seed: int | None, verbose: int) -> Any:
     """A fitted encoder for samples like X; None for tables that need none.
 
-    Its parts that have no seed get this one, unless it is None.
+    Its parts that have no seed get one drawn with this one, unless it is None.
     """
     if isinstance(encoder, FrozenEstimator) or (encoder is None and X.ndim == 2):
         return encoder
     if encoder is None:
         encoder = SelfSupervisedEncoder(layers="last", verbose=verbose)
     encoder = clone(encoder)
-    for name, value in encoder.get_params(deep=True).items():
-        if value is None and seed is not None and name.split("__")[-1] == "random_state":
-            encoder.set_params(**{name: seed})
+    if seed is not None:
+        seed_parts(encoder, np.random.RandomState(seed))
     return encoder.fit(X)
 
 
