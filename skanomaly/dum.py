@@ -15,23 +15,18 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from ._sklearn_compat import CallbackSupportMixin, EpochCallbacks, with_callbacks
+from ._sklearn_compat import CallbackSupportMixin, with_callbacks
 from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit
-from .encoders._assembly import refuse_overflow
 from .encoders._augmentations import PRESETS
-from .encoders._identity import describe_data, describe_parameters
-from .inputs import check_samples
+from .inputs import check_samples, refuse_overflow
 from .training import (
-    Checkpoint,
     Recipe,
-    SampleStore,
-    Training,
-    any_of,
     check_training_parameters,
     distributed,
     resolve_device,
     seeded,
+    train,
 )
 from .uncertainty import (
     OBJECTIVES,
@@ -52,16 +47,6 @@ from .uncertainty import (
     log_variances,
     make_scaler,
     mean_of_columns,
-)
-
-# parameters that do not decide what is trained
-IRRELEVANT = (
-    "callbacks",
-    "checkpoint",
-    "contamination",
-    "device",
-    "random_state",
-    "verbose",
 )
 
 
@@ -341,7 +326,18 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             low, high = bounds(scaled)
             networks = self._make_networks(columns, low, high)
             samples = self._stack_samples(X, scaled, rows, columns, low, high, seed)
-            self._run_training(networks, X, scaled, samples, device, seed)
+            self.history_ = train(
+                self,
+                self._make_task(networks, device),
+                samples,
+                X,
+                recipe=replace(Recipe.of(self), optimizer="adam", weight_decay=0.0),
+                device=device,
+                seed=seed,
+                fitted_attributes=lambda task: {
+                    "networks_": copy.deepcopy(task.networks).cpu().eval()
+                },
+            )
         self._known = TrainingRows.of(X)
         self._keep_networks(networks, scaled, rows)
         return self
@@ -494,13 +490,12 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         views = embed_views(X[used], self.augment, self._scale, seed)
         return np.concatenate([clean, take(views, place.reshape(rows.T.shape))], axis=2)
 
-    def _run_training(self, networks, X, scaled, samples, device, seed: int) -> None:
+    def _make_task(self, networks: VarianceNetworks, device) -> UncertaintyTask:
         views = self.views
         if isinstance(views, str):
-            views = RowViews(
-                views, networks.low[:, None].to(device), networks.high[:, None].to(device)
-            )
-        task = UncertaintyTask(
+            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
+            views = RowViews(views, low[:, None].to(device), high[:, None].to(device))
+        return UncertaintyTask(
             networks,
             views,
             objective=self.objective,
@@ -509,27 +504,6 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             norm=self.norm,
             sampled=self.expectation == "sampled",
         ).to(device)
-        checkpoint = None
-        if self.checkpoint is not None:
-            identity = describe_parameters(self, IRRELEVANT) | describe_data(scaled, None)
-            checkpoint = Checkpoint(self.checkpoint, identity)
-        epoch_callbacks = EpochCallbacks(
-            self,
-            X,
-            self.max_epochs,
-            lambda: {"networks_": copy.deepcopy(task.networks).cpu().eval()},
-        )
-        self.history_ = Training(
-            task,
-            SampleStore(samples, device),
-            replace(Recipe.of(self), optimizer="adam", weight_decay=0.0),
-            generator=torch.Generator(device).manual_seed(seed),
-            checkpoint=checkpoint,
-            begin_epoch=epoch_callbacks.begin_epoch,
-            stop=any_of([*(self.callbacks or []), epoch_callbacks]),
-            verbose=self.verbose,
-        ).run()
-        epoch_callbacks.finish()
 
     def _keep_networks(self, networks: VarianceNetworks, scaled: np.ndarray, rows) -> None:
         self.networks_ = networks.cpu().eval()

@@ -17,9 +17,9 @@ from numpy.testing import assert_array_equal
 
 from skanomaly import EarlyStopping, PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.encoders import ColumnCorruption, ImageAugmentation
-from skanomaly.encoders._identity import _describe
 from skanomaly.training import Checkpoint
 from skanomaly.training import _checkpoint as checkpoint_module
+from skanomaly.training._identity import _describe
 
 SCRIPT = """
 import sys, time, numpy as np, torch

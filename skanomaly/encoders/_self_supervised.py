@@ -14,33 +14,27 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._sklearn_compat import CallbackSupportMixin, EpochCallbacks, with_callbacks
+from .._sklearn_compat import CallbackSupportMixin, with_callbacks
 from ..base import atomic_fit
-from ..inputs import check_samples
+from ..inputs import check_samples, refuse_overflow
 from ..training import (
     OPTIMIZERS,
-    Checkpoint,
     Recipe,
-    SampleStore,
-    Training,
-    any_of,
     check_training_parameters,
     distributed,
     resolve_device,
     seeded,
+    train,
 )
-from ._assembly import make_augmentation, make_network, refuse_overflow
+from ._assembly import make_augmentation, make_network
 from ._augmentations import PRESETS
 from ._encoder import NetworkEncoder
-from ._identity import describe_data, describe_parameters
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES
 
 MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
-# parameters that do not decide what is trained
-IRRELEVANT = ("callbacks", "checkpoint", "device", "random_state", "verbose", "warm_start")
 
 
 class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
@@ -332,37 +326,24 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
                     samples, self.backbone, self.objective, self.normalize, self.temperature
                 )
                 self.layer_slices_ = self._prepare_layers(network, samples)
-            self._run_training(network, X, samples, device, seed, go_on)
+            task = PretextTask(network, make_augmentation(samples, self.augment, device))
+            self.history_ = train(
+                self,
+                task.to(device).to(memory_format=torch.channels_last),
+                samples,
+                X,
+                recipe=Recipe.of(self),
+                device=device,
+                seed=seed,
+                fitted_attributes=lambda task: {
+                    "network_": self._make_ready(copy.deepcopy(task.network), samples)
+                },
+                start=network if go_on else None,
+            )
         self._warn_if_collapsed()
         advice = f"pass a learning_rate below {self.learning_rate:g}"
         self._keep_network(network, samples, advice)
         return self
-
-    def _run_training(self, network, X, samples, device, seed: int, go_on: bool) -> None:
-        task = PretextTask(network, make_augmentation(samples, self.augment, device)).to(device)
-        checkpoint = None
-        if self.checkpoint is not None:
-            start = network if go_on else None
-            identity = describe_parameters(self, IRRELEVANT) | describe_data(samples, start)
-            checkpoint = Checkpoint(self.checkpoint, identity)
-        epoch_callbacks = EpochCallbacks(
-            self,
-            X,
-            self.max_epochs,
-            lambda: {"network_": self._make_ready(copy.deepcopy(training.task.network), samples)},
-        )
-        training = Training(
-            task.to(memory_format=torch.channels_last),
-            SampleStore(samples, device),
-            Recipe.of(self),
-            generator=torch.Generator(device).manual_seed(seed),
-            checkpoint=checkpoint,
-            begin_epoch=epoch_callbacks.begin_epoch,
-            stop=any_of([*(self.callbacks or []), epoch_callbacks]),
-            verbose=self.verbose,
-        )
-        self.history_ = training.run()
-        epoch_callbacks.finish()
 
     def _scale(self, X):
         if X.ndim == 4:

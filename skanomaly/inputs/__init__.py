@@ -1,5 +1,5 @@
 """Validation of samples: tables and images."""
 
-from ._samples import check_samples, check_table
+from ._samples import check_samples, check_table, refuse_overflow
 
-__all__ = ["check_samples", "check_table"]
+__all__ = ["check_samples", "check_table", "refuse_overflow"]

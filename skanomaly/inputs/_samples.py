@@ -211,3 +211,17 @@ def _refuse_identical_images(samples: np.ndarray) -> None:
 def _in_all_blocks(is_true: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> bool:
     """Whether it is true everywhere, in the memory that a block of samples takes."""
     return all(is_true(samples[rows]).all() for rows in gen_batches(len(samples), BLOCK_IMAGES))
+
+
+def refuse_overflow(X: np.ndarray) -> None:
+    """Refuse tables whose columns cannot be standardised."""
+    limits = np.finfo(np.float64)
+    largest = np.abs(X.astype(np.float64, copy=False)).max(axis=0)
+    too_large = largest > (limits.max / len(X)) ** 0.5 / 2
+    too_small = (largest > 0) & (largest < limits.tiny**0.5)
+    for column in np.flatnonzero(too_large | too_small)[:1]:
+        problem = "overflow; divide" if too_large[column] else "underflow; multiply"
+        raise ValueError(
+            f"column {column} of X has values up to {largest[column]:.3g}, whose squares {problem} "
+            "the column by a power of ten"
+        )

@@ -2,10 +2,11 @@
 
 from ._checkpoint import Checkpoint
 from ._device import resolve_device, scoring_device, seeded
+from ._fit import train
 from ._loop import Training
 from ._recipe import OPTIMIZERS, Recipe, check_training_parameters
 from ._samples import SampleStore, to_device
-from ._stopping import EarlyStopping, any_of
+from ._stopping import EarlyStopping
 from ._task import Task
 
 __all__ = [
@@ -16,10 +17,10 @@ __all__ = [
     "SampleStore",
     "Task",
     "Training",
-    "any_of",
     "check_training_parameters",
     "resolve_device",
     "scoring_device",
     "seeded",
     "to_device",
+    "train",
 ]

@@ -49,8 +49,8 @@ class VarianceNetworks(nn.Module):
     ):
         super().__init__()
         self.register_buffer("columns", columns)
-        self.register_buffer("low", low[columns])
-        self.register_buffer("high", high[columns])
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         n_networks, n_columns = columns.shape
@@ -67,19 +67,33 @@ class VarianceNetworks(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Log-variances (n_networks, ..., n_outputs) of each network's columns of embeddings."""
         shape = (len(x), *(1,) * (x.ndim - 2), -1)
-        inside = torch.minimum(torch.maximum(x, self.low.view(shape)), self.high.view(shape))
+        low, high = (limit[self.columns].view(shape) for limit in (self.low, self.high))
+        inside = torch.minimum(torch.maximum(x, low), high)
         log_variance = self._network(inside.flatten(1, -2)).unflatten(1, x.shape[1:-1])
-        excess = (x - inside).abs()
+        return self._grow(log_variance, (x - inside).abs())
+
+    def of_embeddings(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Log-variances (n_networks, n, n_outputs) of whole embeddings (n, n_features)."""
+        inside = embeddings.clamp(self.low, self.high)
+        excess = (embeddings - inside).abs()
+        return self._grow(self._network(self._take(inside)), self._take(excess))
+
+    def _take(self, embeddings: torch.Tensor) -> torch.Tensor:
+        if (self.columns == self.columns[0]).all():  # then one copy serves all networks
+            return embeddings[:, self.columns[0]].expand(self.n_networks, -1, -1)
+        return embeddings[:, self.columns].transpose(0, 1)
+
+    def _grow(self, log_variance: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
         if not excess.any():
             return log_variance
         added = 2 * excess.log()
         if log_variance.shape[-1] == 1:
-            added = torch.logsumexp(added, -1, keepdim=True) - math.log(x.shape[-1])
+            added = torch.logsumexp(added, -1, keepdim=True) - math.log(excess.shape[-1])
         return torch.logaddexp(log_variance, added)
 
     def _network(self, x: torch.Tensor) -> torch.Tensor:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, torch.relu(x) if i else x, weight)
+            x = torch.baddbmm(bias, torch.relu_(x) if i else x, weight)
         return x
 
 
@@ -97,7 +111,7 @@ def log_variances(
     with torch.inference_mode():
         for rows in gen_batches(len(embeddings), size):
             batch = torch.from_numpy(embeddings[rows]).to(resolved, torch.float64)
-            yield rows, networks(batch[:, networks.columns].transpose(0, 1))
+            yield rows, networks.of_embeddings(batch)
 
 
 def mean_of_columns(networks: VarianceNetworks, log_variance: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from numbers import Integral
 from typing import Any
@@ -17,12 +17,22 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 BLOCK_SAMPLES = 1024
+# parameters that do not decide what is trained
+IRRELEVANT = (
+    "callbacks",
+    "checkpoint",
+    "contamination",
+    "device",
+    "random_state",
+    "verbose",
+    "warm_start",
+)
 
 
-def describe_parameters(estimator: Any, without: Collection[str]) -> dict[str, str]:
+def describe_parameters(estimator: Any) -> dict[str, str]:
     """The parameters that decide what is trained, as text that is the same in another process."""
     parameters = estimator.get_params(deep=False)
-    described = {name: _describe(v) for name, v in parameters.items() if name not in without}
+    described = {name: _describe(v) for name, v in parameters.items() if name not in IRRELEVANT}
     if isinstance(estimator.random_state, Integral):
         described["random_state"] = str(estimator.random_state)
     return described
