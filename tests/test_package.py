@@ -28,6 +28,7 @@ USE_SCORERS = """
 import pickle, numpy as np
 from sklearn.decomposition import PCA
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NSADetector, OneClassKFold
+from skanomaly.datasets import one_vs_rest
 
 X = np.random.default_rng(0).normal(size=(50, 4)) + 3
 for detector in CenterCosine(), FeatureEnsemble(), MahalanobisCosine(), NSADetector(PCA(2)):
