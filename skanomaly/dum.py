@@ -31,7 +31,7 @@ from .training import (
 from .uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
-    SCALERS,
+    SCALINGS,
     RowViews,
     UncertaintyTask,
     VarianceNetworks,
@@ -42,12 +42,14 @@ from .uncertainty import (
     embed,
     embed_views,
     fit_encoder,
+    fit_scaler,
     held_out_mask,
     log_norm,
     log_variances,
-    make_scaler,
     mean_of_columns,
 )
+
+LARGEST = 1e150  # value of an embedding; sums of larger ones may overflow to nan
 
 
 class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
@@ -89,8 +91,10 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
     augment : str, callable, torch.nn.Module or None, default=None
         Random views of images, of which 8 are embedded of each that is trained on: as for
         :class:`SelfSupervisedEncoder`. None embeds images as they are.
-    scaling : {"standard", "minmax", "quantile"}, default="standard"
-        How the columns of embeddings are scaled.
+    scaling : {"auto", "standard", "minmax", "quantile", "whitened"}, default="auto"
+        How the columns of embeddings are scaled. "whitened" takes the whitened principal
+        components with 99% of the variance instead of the columns. "auto" does so with more than
+        256 columns, and is "standard" otherwise.
     hidden_layers : tuple of int, default=(64, 64)
         Widths of the hidden layers of a network.
     n_estimators : int, default=16
@@ -195,7 +199,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         "expectation": [StrOptions({"analytic", "sampled"})],
         "views": [StrOptions(set(ROW_VIEWS)), callable, None],
         "augment": [StrOptions(set(PRESETS)), callable, None],
-        "scaling": [StrOptions(set(SCALERS))],
+        "scaling": [StrOptions(set(SCALINGS))],
         "hidden_layers": [tuple, list],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
@@ -225,7 +229,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         expectation="analytic",
         views="uniform",
         augment=None,
-        scaling="standard",
+        scaling="auto",
         hidden_layers=(64, 64),
         n_estimators=16,
         max_samples=256,
@@ -317,7 +321,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         )
         embeddings = embed(self.encoder_, X)
         refuse_overflow(embeddings)
-        self.scaler_ = make_scaler(self.scaling, len(X), seed).fit(embeddings)
+        self.scaler_ = fit_scaler(self.scaling, embeddings, seed)
         scaled = self.scaler_.transform(embeddings)
         random_state = np.random.RandomState(seed)
         rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
@@ -353,8 +357,9 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         Returns
         -------
         log_variance : float64 array of shape (n_samples, n_outputs)
-            In units of the scaled embedding: a column for each of its coordinates, or one for all
-            if the covariance is circular.
+            In units of the scaled embedding: a column for each of its coordinates, which are the
+            principal components if they were whitened, or one for all if the covariance is
+            circular.
         """
         scaled = self._scale(self._check_input(X, "transform"))
         means = [
@@ -378,7 +383,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         check_is_fitted(self)
         if len(self.sample_shape_) == 1:
             _check_feature_names_in(self, input_features)
-        n_outputs = self.scaler_.n_features_in_ if self.covariance == "diag" else 1
+        n_outputs = len(self.networks_.low) if self.covariance == "diag" else 1
         return np.asarray([f"log_variance_{i}" for i in range(n_outputs)], dtype=object)
 
     def rank_certainty(self, X):
@@ -467,8 +472,9 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
             )
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
+        embeddings = embed(self.encoder_, X).clip(-LARGEST, LARGEST)
         with np.errstate(over="ignore"):  # of samples far outside
-            return np.nan_to_num(self.scaler_.transform(embed(self.encoder_, X)))
+            return np.nan_to_num(self.scaler_.transform(embeddings))
 
     def _make_networks(self, columns: np.ndarray, low, high) -> VarianceNetworks:
         low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in (low, high))

@@ -43,6 +43,7 @@ def make_estimators():
         PretrainedEncoder(AnyWidth()),
         DUMDetector(n_estimators=4, max_epochs=50),
         DUMDetector(covariance="circular", bag_size=3, views="noise", trim=0.0, max_epochs=9),
+        DUMDetector(scaling="whitened", max_features=2, n_estimators=2, max_epochs=9),
         DUMDetector(objective="dot", bag_size=2, max_samples=None, scaling="minmax", max_epochs=9),
         DUMDetector(PretrainedEncoder(AnyWidth()), n_estimators=2, max_epochs=9),
         NSADetector(SelfSupervisedEncoder(max_epochs=2)),

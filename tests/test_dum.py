@@ -125,6 +125,7 @@ def test_awkward_columns(rng, covariance):
         {"views": "mask"},
         {"views": lambda rows, generator: rows + torch.randn(rows.shape, generator=generator)},
         {"scaling": "quantile"},
+        {"scaling": "whitened"},
         {"max_samples": None, "max_features": 2},
         {"norm": np.inf},
         {"max_epochs": None, "max_time": 0.1},
@@ -138,6 +139,21 @@ def test_settings_train_and_score(table, options):
     for trained, initial in zip(detector.networks_.weights, start.networks_.weights, strict=True):
         assert (trained != initial).any()
     assert np.isfinite(detector.score_samples(table + 1)).all()
+
+
+def test_wide_embeddings_are_whitened(rng):
+    X = rng.normal(size=(120, 5)) @ rng.normal(size=(5, 300)) + 0.01 * rng.normal(size=(120, 300))
+    X[:, 7] *= 1e9  # another unit
+    detector = DUMDetector(**QUICK).fit(X)
+    assert detector.transform(X).shape == (120, 5)
+    assert detector.get_feature_names_out().tolist() == [f"log_variance_{i}" for i in range(5)]
+    far = X[:2] + np.array([[1e200], [1e308]]) * rng.normal(size=300).clip(-0.9, 0.9)
+    assert (detector.score_samples(far) < detector.training_scores_.min()).all()
+    narrow = DUMDetector(**{**QUICK, "scaling": "standard"}).fit(X)
+    assert narrow.transform(X).shape == (120, 300)
+    assert DUMDetector(**QUICK).fit(X[:, :256]).transform(X[:, :256]).shape == (120, 256)
+    constant = np.ones((20, 300))
+    assert (DUMDetector(**QUICK).fit(constant).predict(constant) == 1).all()
 
 
 def test_published_setting(table):

@@ -18,6 +18,7 @@ from skanomaly.uncertainty import (
     compare_with,
     draw_columns,
     draw_rows,
+    fit_scaler,
     held_out_mask,
     log_norm,
     log_variances,
@@ -141,6 +142,17 @@ def test_log_norm_is_that_of_the_covariance(rng, order):
     log_variance = rng.normal(size=(6, 3))
     expected = np.log(np.linalg.norm(np.exp(log_variance), order, axis=1))
     assert_allclose(log_norm(torch.from_numpy(log_variance), order), expected, rtol=1e-12)
+
+
+def test_whitened_scaling_matches_the_eigenvectors_of_limited_columns(rng):
+    X = rng.normal(size=(400, 6)) * [1e-6, 0.5, 1, 1, 2, 1e6] @ np.eye(6)
+    limited = X / np.maximum(X.std(0) / np.median(X.std(0)), 1)
+    values, vectors = np.linalg.eigh(np.cov(limited.T))
+    kept = np.cumsum(values[::-1]) / values.sum() < 0.99
+    assert kept.sum() == 4  # and the one that passes 99%
+    expected = (limited - limited.mean(0)) @ vectors[:, ::-1][:, :5] / np.sqrt(values[::-1][:5])
+    scaled = fit_scaler("whitened", X, 0).transform(X)
+    assert_allclose(np.abs(scaled), np.abs(expected), rtol=1e-6, atol=1e-9)
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 70) | st.none(), st.integers(0, 9))

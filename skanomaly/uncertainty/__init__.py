@@ -1,10 +1,11 @@
 """The parts of the deep uncertainty model (DUM)."""
 
-from ._embedding import SCALERS, embed, embed_views, fit_encoder, make_scaler
+from ._embedding import embed, embed_views, fit_encoder
 from ._experts import product_of_experts
 from ._network import VarianceNetworks, log_norm, log_variances, mean_of_columns
 from ._objectives import OBJECTIVES
 from ._samples import bounds, draw_columns, draw_rows, held_out_mask
+from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
 from ._task import UncertaintyTask
 from ._views import ROW_VIEWS, RowViews
@@ -12,7 +13,7 @@ from ._views import ROW_VIEWS, RowViews
 __all__ = [
     "OBJECTIVES",
     "ROW_VIEWS",
-    "SCALERS",
+    "SCALINGS",
     "RowViews",
     "UncertaintyTask",
     "VarianceNetworks",
@@ -23,10 +24,10 @@ __all__ = [
     "embed",
     "embed_views",
     "fit_encoder",
+    "fit_scaler",
     "held_out_mask",
     "log_norm",
     "log_variances",
-    "make_scaler",
     "mean_of_columns",
     "product_of_experts",
 ]

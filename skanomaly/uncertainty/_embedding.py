@@ -1,4 +1,4 @@
-"""From samples to scaled embeddings."""
+"""From samples to embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.utils import gen_batches
 
 from ..base import seed_parts
@@ -19,11 +18,6 @@ from ..encoders._augmentations import as_augmentation
 from ..encoders._preprocessing import as_float
 from ..training import to_device
 
-SCALERS = {
-    "standard": StandardScaler,
-    "minmax": MinMaxScaler,
-    "quantile": QuantileTransformer,
-}
 N_VIEWS = 8  # of each image
 IMAGE_BATCH = 256
 
@@ -61,14 +55,6 @@ def embed(encoder: Any, X: np.ndarray) -> np.ndarray:
             "finite vector for each sample"
         )
     return embeddings
-
-
-def make_scaler(scaling: str, n_samples: int, seed: int) -> Any:
-    """A scaler of columns, to be fitted to that many samples."""
-    options: dict[str, Any] = {}
-    if scaling == "quantile":
-        options = {"n_quantiles": min(1000, n_samples), "random_state": seed}
-    return SCALERS[scaling](**options).set_output(transform="default")
 
 
 def embed_views(
