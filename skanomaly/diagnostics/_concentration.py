@@ -24,10 +24,9 @@ def concentration(X: ArrayLike) -> float:
 
     .. math:: A_d(\kappa) = \frac{I_{d/2}(\kappa)}{I_{d/2-1}(\kappa)} = R
 
-    It is exact to rounding for directions that almost coincide, too, since 1 - R is computed from
-    their distances to the mean. Finite samples are never quite uniform: n directions drawn
-    uniformly have a :math:`\kappa` of about :math:`d / \sqrt n`, below which there is nothing to
-    see.
+    Directions that almost coincide cost no digits: 1 - R is computed from their distances to the
+    mean. Finite samples are never quite uniform: n directions drawn uniformly have a
+    :math:`\kappa` of about :math:`d / \sqrt n`, below which there is nothing to see.
 
     Parameters
     ----------
@@ -47,7 +46,8 @@ def concentration(X: ArrayLike) -> float:
     References
     ----------
     Banerjee, Dhillon, Ghosh and Sra, "Clustering on the unit hypersphere using von Mises-Fisher
-    distributions", JMLR 2005, whose approximation in closed form is within a few percent.
+    distributions", JMLR 2005, whose approximation in closed form is up to 6% off for d = 2 and
+    0.03% for d = 512.
 
     Examples
     --------
