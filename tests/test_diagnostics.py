@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skanomaly.diagnostics import (
+    _inputs,
     _uniformity,
     alignment,
     concentration,
@@ -186,6 +187,14 @@ def test_pairs_by_tiles_are_all_pairs(monkeypatch, table, tile):
     assert_allclose(uniformity(table, t=9), np.log(np.exp(-9 * squared).mean()), rtol=1e-11)
     orthogonal = mmd_to_uniform(np.eye(5)[:2]) - math.exp(-0.5)
     assert_allclose(mmd_to_uniform(table), np.exp(-squared / 4).mean() + orthogonal, rtol=1e-11)
+
+
+def test_directions_by_blocks(monkeypatch, table):
+    monkeypatch.setattr(_inputs, "BLOCK_BYTES", 7 * table[0].nbytes)
+    assert_allclose(_inputs.directions(table, "X"), unit(table), rtol=1e-15)
+    table[23] = 0
+    with pytest.raises(ValueError, match=r"^X\[23\] is a row of zeros"):
+        concentration(table)
 
 
 def test_uniformity_of_opposite_directions():
