@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import skanomaly
-from skanomaly import datasets
+from skanomaly import datasets, diagnostics
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,11 +29,13 @@ import pickle, numpy as np
 from sklearn.decomposition import PCA
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NSADetector, OneClassKFold
 from skanomaly.datasets import one_vs_rest
+from skanomaly.diagnostics import concentration
 
 X = np.random.default_rng(0).normal(size=(50, 4)) + 3
 for detector in CenterCosine(), FeatureEnsemble(), MahalanobisCosine(), NSADetector(PCA(2)):
     detector.fit(X)
     assert np.isfinite(pickle.loads(pickle.dumps(detector)).score_samples(X)).all()
+assert 0 < concentration(X) < 1e3
 print("done")
 """
 
@@ -64,7 +66,7 @@ def test_unknown_name():
 
 def test_every_public_name_is_on_the_api_page():
     page = (ROOT / "docs" / "api.md").read_text()
-    for name in [*skanomaly.__all__, *datasets.__all__]:
+    for name in [*skanomaly.__all__, *datasets.__all__, *diagnostics.__all__]:
         assert f"`{name}" in page or f".{name}`" in page, name
 
 
@@ -96,6 +98,17 @@ def test_code_of_the_page_on_uncertainty_runs(capsys):
         exec(block, names)
     p_value, effect_size = map(float, capsys.readouterr().out.splitlines()[0].split())
     assert p_value > 0.01 and abs(effect_size) < 0.3
+
+
+def test_code_of_the_page_on_diagnostics_runs(capsys):
+    page = (ROOT / "docs" / "diagnostics.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, {})
+    figures, aligned, accuracies = capsys.readouterr().out.splitlines()
+    kappa, mmd, uniform = map(float, figures.split())
+    assert kappa > 1 and 0 < mmd < 0.1 and -4 < uniform < -2
+    assert 0 < float(aligned) < 0.1
+    assert all(0.8 < float(accuracy) < 1 for accuracy in accuracies.split())
 
 
 def test_version_is_that_of_the_installed_package():
