@@ -70,7 +70,7 @@ def without_orientation(auroc):
 
 
 def summarize(auroc, names):
-    """Figures of each method from its AUROC (sets, seeds); nan is a time-out or a failure, counted as 50."""
+    """Figures of each method from its AUROC (sets, seeds); nan, what is missing, counts as 50."""
     counted = {method: np.nan_to_num(values, nan=50.0) for method, values in auroc.items()}
     table = np.stack([values.mean(axis=1) for values in counted.values()], axis=1)
     ranks = np.stack([rankdata(-row) for row in table]).mean(axis=0)

@@ -132,7 +132,7 @@ def main():
     parser.add_argument("--papers", default="../shared/papers", help="folder with the tables")
     parser.add_argument("--methods", nargs="+", choices=("DUM", "DUM printed", *RIVALS))
     parser.add_argument("--limit", type=float, default=120, help="seconds of a fit and its scores")
-    parser.add_argument("--printed-width", type=int, default=512)
+    parser.add_argument("--printed-width", type=int, default=256)
     parser.add_argument("--name", help="name of the result file, if not dum_table2")
     args = parser.parse_args()
     if args.small:
