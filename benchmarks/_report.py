@@ -45,14 +45,18 @@ def write_report(name, figures, rivals=()):
     print("wrote", path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def extend_report(name, figures, results):
+def extend_report(name, figures, results, rivals=()):
     """Add `results` (a dict) to those in results/<name>.json; a run may be a part.
 
     Machine, versions and commit become those of the last part.
     """
+    write_report(name, {**figures, "results": read_results(name) | results}, rivals)
+
+
+def read_results(name):
+    """What `extend_report` has written so far."""
     path = _path(name)
-    earlier = json.loads(path.read_text())["results"] if path.exists() else {}
-    write_report(name, {**figures, "results": earlier | results})
+    return json.loads(path.read_text())["results"] if path.exists() else {}
 
 
 def _path(name):

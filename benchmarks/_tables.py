@@ -69,34 +69,30 @@ def without_orientation(auroc):
     return np.maximum(auroc, 100 - auroc)
 
 
-def summarize(auroc, names):
-    """Figures of each method from its AUROC (sets, seeds); nan, what is missing, counts as 50."""
-    counted = {method: np.nan_to_num(values, nan=50.0) for method, values in auroc.items()}
-    table = np.stack([values.mean(axis=1) for values in counted.values()], axis=1)
-    ranks = np.stack([rankdata(-row) for row in table]).mean(axis=0)
-    figures = {}
-    for i, (method, values) in enumerate(counted.items()):
-        per_set, flipped = table[:, i], without_orientation(values)
-        figures[method] = {
-            "mean": _round(per_set.mean()),
-            "mean_rank": _round(ranks[i]),
-            "worst_set": [names[per_set.argmin()], _round(per_set.min())],
-            "mean_without_orientation": _round(flipped.mean()),
-            "std_over_seeds": _round(values.std(axis=1, ddof=1).mean())
-            if values.shape[1] > 1
+def summarize(results):
+    """Figures of each method over sets, from lists of AUROC by set and method.
+
+    What is missing, a time-out or a failure, is None and counts as 50.
+    """
+    names, methods = list(results), list(next(iter(results.values())))
+    auroc = np.array(
+        [[[_or_half(v) for v in results[n][m]["auroc"]] for m in methods] for n in names]
+    )  # sets, methods, seeds
+    per_set = auroc.mean(axis=2)
+    ranks = np.stack([rankdata(-row) for row in per_set]).mean(axis=0)
+    return {
+        method: {
+            "mean": round(float(per_set[:, i].mean()), 2),
+            "mean_rank": round(float(ranks[i]), 2),
+            "worst_set": [names[per_set[:, i].argmin()], round(float(per_set[:, i].min()), 1)],
+            "without_orientation": round(float(without_orientation(auroc[:, i]).mean()), 2),
+            "std_over_seeds": round(float(auroc[:, i].std(axis=1, ddof=1).mean()), 2)
+            if auroc.shape[2] > 1
             else None,
-            "missing": int(np.isnan(auroc[method]).sum()),
-            "each_set": {
-                name: {
-                    "auroc": None if np.isnan(auroc[method][j]).all() else _round(per_set[j]),
-                    "std": _round(values[j].std(ddof=1)) if values.shape[1] > 1 else None,
-                    "without_orientation": _round(flipped[j].mean()),
-                }
-                for j, name in enumerate(names)
-            },
         }
-    return figures
+        for i, method in enumerate(methods)
+    }
 
 
-def _round(value):
-    return round(float(value), 2)
+def _or_half(value):
+    return 50.0 if value is None else value

@@ -5,8 +5,8 @@
 Each setting differs from DUMDetector's defaults, with 4 networks instead of 16, in what its name
 says, and is fitted on tables and on embeddings that hold their anomalies, as in DUM's Table 2: at
 most 1,000 rows of each set, drawn anew by each seed. AUROC is as it is, nothing is turned. Six
-minutes a setting on one core. Writes results/dum_study.json after each setting, to which runs with
-other settings are added; --small is a quick check that writes nothing.
+minutes a setting with three seeds on one core. Writes results/dum_study.json after each setting, to
+which runs with other settings are added; --small is a quick check that writes nothing.
 """
 
 import argparse
@@ -75,7 +75,9 @@ def summarize(auroc, names):
         "mean": round(float(per_set.mean()), 2),
         "worst_set": [names[per_set.argmin()], round(float(per_set.min()), 1)],
         "without_orientation": round(float(without_orientation(auroc).mean()), 2),
-        "std_over_seeds": round(float(auroc.std(axis=1).mean()), 2),
+        "std_over_seeds": round(float(auroc.std(axis=1, ddof=1).mean()), 2)
+        if auroc.shape[1] > 1
+        else None,
         "each_set": dict(zip(names, per_set.round(1).tolist(), strict=True)),
     }
 
@@ -88,14 +90,14 @@ def main():
     if args.small:
         args.seeds, args.rows, args.settings = 1, 100, ["default", "cosine"]
     folders = {folder: read_sets(args, folder) for folder in FOLDERS}
-    about = {"seeds": args.seeds, "rows": args.rows, "n_estimators": N_ESTIMATORS}
+    about = {"rows": args.rows, "n_estimators": N_ESTIMATORS}
     for setting in args.settings:
         start = time.perf_counter()
         figures = {
             folder: summarize(evaluate(SETTINGS[setting], sets, args), list(sets))
             for folder, sets in folders.items()
         }
-        figures["seconds"] = round(time.perf_counter() - start)
+        figures |= {"seeds": args.seeds, "seconds": round(time.perf_counter() - start)}
         brief = {k: (v["mean"], v["worst_set"]) for k, v in figures.items() if k in FOLDERS}
         print(setting, brief, figures["seconds"], "s", flush=True)
         if not args.small:

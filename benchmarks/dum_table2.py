@@ -11,8 +11,8 @@ given as it is, and as max(AUROC, 1 - AUROC), without orientation, which is how 
 must be read; no detector here is turned by it. The printed network has `--printed-width` units a
 layer, 4096 in the paper.
 
-Needs pyod. About an hour on two cores. Writes results/dum_table2[_embeddings].json, or --name;
---small is a quick check that writes nothing.
+Needs pyod. About an hour on one core. Writes results/dum_table2[_embeddings].json, or --name,
+after each set; sets that it has are not done again. --small is a quick check that writes nothing.
 """
 
 import argparse
@@ -25,9 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import write_report
+from _report import extend_report, read_results
 from _rivals import RIVALS
-from _tables import PAPER_SETS, add_arguments, draw, read_sets, summarize
+from _tables import (
+    PAPER_SETS,
+    add_arguments,
+    draw,
+    read_sets,
+    summarize,
+    without_orientation,
+)
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import minmax_scale
 
@@ -85,72 +92,76 @@ class Worker:
             print(task[0], "failed:", str(error).splitlines()[0], flush=True)
 
 
-def evaluate(sets, args):
-    """AUROC, nan for time-outs, and seconds of fitting and scoring of every method."""
-    methods = args.methods or ("DUM", "DUM printed", *RIVALS)
-    auroc = {method: np.full((len(sets), args.seeds), np.nan) for method in methods}
-    seconds = {method: np.full((len(sets), args.seeds, 2), np.nan) for method in methods}
-    worker = Worker(args.limit)
-    for i, (name, read) in enumerate(sets.items()):
-        for seed in range(args.seeds):
-            X, is_anomaly = draw(*read(), seed, args.rows)
-            for method in methods:
-                if seed and np.isnan(auroc[method][i, 0]):
-                    continue  # it would take as long again
+def evaluate(read, worker, args):
+    """AUROC of each seed, None for what is missing, and mean seconds, of every method."""
+    figures = {method: {"auroc": [], "seconds": []} for method in args.methods}
+    for seed in range(args.seeds):
+        X, is_anomaly = draw(*read(), seed, args.rows)
+        for method, each in figures.items():
+            result = None
+            if each["auroc"][:1] != [None]:  # else it would take as long again
                 task = method, X, seed, args.printed_width, torch.get_num_threads()
                 result = worker.run(*task)
-                if result is not None:
-                    scores, seconds[method][i, seed] = result
-                    auroc[method][i, seed] = 100 * roc_auc_score(is_anomaly, scores)
-        print(name, {m: round(float(v[i].mean()), 1) for m, v in auroc.items()}, flush=True)
-    return auroc, seconds
+            if result is None:
+                each["auroc"].append(None)
+                continue
+            each["auroc"].append(round(float(100 * roc_auc_score(is_anomaly, result[0])), 2))
+            each["seconds"].append(result[1])
+    for each in figures.values():
+        seconds = each.pop("seconds")
+        if seconds:
+            fit, score = np.mean(seconds, axis=0)
+            each |= {"fit_seconds": float(f"{fit:.3g}"), "score_seconds": float(f"{score:.3g}")}
+    return figures
 
 
-def print_beside_paper(figures, papers):
+def print_beside_paper(results, papers):
     """Ours and the paper's of each set of its Table 2, without orientation."""
     path = Path(papers, "tables", "dum_table2.csv")
     if not path.exists():
         return
     with path.open() as file:
         rows = {row["dataset"]: row for row in csv.DictReader(file)}
-    print("\nwithout orientation, ours / paper's\n| |", " | ".join(figures), "|")
-    print("|---|" + "--:|" * len(figures))
+    methods = list(next(iter(results.values())))
+    print("\nwithout orientation, ours / paper's\n| |", " | ".join(methods), "|")
+    print("|---|" + "--:|" * len(methods))
     for theirs, ours in PAPER_SETS.items():
-        if all(ours in f["each_set"] for f in figures.values()):
-            cells = [
-                f"{figures[method]['each_set'][ours]['without_orientation']:.1f} / "
-                f"{rows[theirs].get(method.split()[0], '')}"
-                for method in figures
-            ]
+        cells = []
+        for method in methods if ours in results else ():
+            auroc = [value for value in results[ours][method]["auroc"] if value is not None]
+            own = f"{without_orientation(np.array(auroc)).mean():.1f}" if auroc else "-"
+            cells.append(f"{own} / {rows[theirs][method.split()[0]]}")
+        if cells:
             print(f"| {theirs} |", " | ".join(cells), "|")
 
 
 def main():
     parser = argparse.ArgumentParser()
     add_arguments(parser, rows=2_000)
+    methods = "DUM", "DUM printed", *RIVALS
     parser.add_argument("--folder", choices=("tabular", "embeddings"), default="tabular")
     parser.add_argument("--papers", default="../shared/papers", help="folder with the tables")
-    parser.add_argument("--methods", nargs="+", choices=("DUM", "DUM printed", *RIVALS))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--limit", type=float, default=120, help="seconds of a fit and its scores")
     parser.add_argument("--printed-width", type=int, default=256)
     parser.add_argument("--name", help="name of the result file, if not dum_table2")
     args = parser.parse_args()
     if args.small:
         args.seeds, args.rows, args.printed_width = 1, 200, 16
-    sets = read_sets(args, args.folder)
-    auroc, seconds = evaluate(sets, args)
-    figures = summarize(auroc, list(sets))
-    for method, f in figures.items():
-        f["fit_seconds"], f["score_seconds"] = (
-            None if np.isnan(s).all() else round(float(np.nanmean(s)), 3)
-            for s in np.moveaxis(seconds[method], -1, 0)
-        )
-        print(f"{method:12s}", {k: v for k, v in f.items() if k != "each_set"})
-    print_beside_paper(figures, args.papers)
-    if not args.small:
-        name = args.name or "dum_table2" + ("" if args.folder == "tabular" else "_embeddings")
-        about = {name: getattr(args, name) for name in ("seeds", "rows", "limit", "printed_width")}
-        write_report(name, {**about, "auroc": figures}, rivals=["pyod"])
+    name = args.name or "dum_table2" + ("" if args.folder == "tabular" else "_embeddings")
+    about = {key: getattr(args, key) for key in ("seeds", "rows", "limit", "printed_width")}
+    results = {} if args.small else read_results(name)
+    worker = Worker(args.limit)
+    for set_name, read in read_sets(args, args.folder).items():
+        if set_name in results:
+            continue
+        results[set_name] = evaluate(read, worker, args)
+        print(set_name, {m: f["auroc"] for m, f in results[set_name].items()}, flush=True)
+        if not args.small:
+            extend_report(name, about, {set_name: results[set_name]}, rivals=["pyod"])
+    for method, figures in summarize(results).items():
+        print(f"{method:12s}", figures)
+    print_beside_paper(results, args.papers)
 
 
 if __name__ == "__main__":
