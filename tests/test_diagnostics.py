@@ -11,13 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from skanomaly import SelfSupervisedEncoder
 from skanomaly.diagnostics import (
+    EmbeddingDiagnostics,
     _inputs,
     _uniformity,
     alignment,
@@ -392,3 +394,33 @@ def test_bad_parameters(function, n_arguments, parameter, values, allowed):
     for value in values:
         with pytest.raises(ValueError, match=f"'{parameter}' parameter of .*{allowed}. Got"):
             function(*arguments, **{parameter: value})
+
+
+def test_training_records_diagnostics_of_each_epoch(rng):
+    X, X_new = rng.normal(size=(2, 80, 6))
+    y = (X_new[:, 0] > 0).astype(int)
+    recorder = EmbeddingDiagnostics(X_new, X_views=X_new + 0.1, y=y, X_test=X_new, y_test=y)
+    others = EmbeddingDiagnostics(X_new[:9], layer="dense_block_1", prefix="few_")
+    options = {"max_epochs": 3, "random_state": 0}
+    encoder = SelfSupervisedEncoder(**options, callbacks=[recorder, others]).fit(X)
+    plain = SelfSupervisedEncoder(**options).fit(X)
+    assert_array_equal(encoder.transform(X), plain.transform(X))  # training is not disturbed
+    first, last = encoder.history_[0], encoder.history_[-1]
+    assert recorder.record(encoder).items() <= last.items()
+    names = "concentration mmd_to_uniform uniformity alignment linear_probe_accuracy knn_accuracy"
+    assert set(last) - set(plain.history_[-1]) == {
+        *names.split(),
+        *(f"few_{name}" for name in names.split()[:3]),
+    }
+    embedding = encoder.transform_layers(X_new)[list(encoder.layer_slices_)[-1]]
+    assert last["concentration"] == concentration(embedding) != first["concentration"]
+
+
+def test_recorder_refuses_what_does_not_fit_together(rng):
+    X = rng.normal(size=(20, 3))
+    with pytest.raises(ValueError, match="pass y, X_test and y_test together"):
+        EmbeddingDiagnostics(X, y=X[:, 0] > 0)
+    encoder = SelfSupervisedEncoder(max_epochs=1, callbacks=[EmbeddingDiagnostics(X, layer="a")])
+    with pytest.raises(ValueError, match="layer='a' is not returned by the encoder"):
+        encoder.fit(X)
+    assert not hasattr(encoder, "network_")

@@ -116,7 +116,9 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         trainings on GPUs.
     callbacks : list of callable, optional
         Called after each epoch with ``history_`` so far; training ends when one returns True, as
-        :class:`EarlyStopping` does. scikit-learn's own callbacks are set with ``set_callbacks``.
+        :class:`EarlyStopping` does. What has a method ``record`` is called with the encoder as it
+        is and adds to ``history_``, as :class:`~skanomaly.diagnostics.EmbeddingDiagnostics` does.
+        scikit-learn's own callbacks are set with ``set_callbacks``.
     checkpoint : path-like, optional
         File that keeps the state of the training. Killed at any moment, the same call goes on
         where it was, and on the same CPU ends with the same weights. When training has ended, the

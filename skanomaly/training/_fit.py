@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,8 @@ def train(
     Parameters
     ----------
     estimator : estimator
-        Has `callbacks`, `checkpoint`, `max_epochs`, `random_state` and `verbose`.
+        Has `callbacks`, `checkpoint`, `max_epochs`, `random_state` and `verbose`. Callbacks are
+        functions of the history, or have a method ``record`` of the estimator as it is.
     task : Task
         On the device.
     samples : array
@@ -65,6 +67,14 @@ def train(
     epoch_callbacks = EpochCallbacks(
         estimator, X, estimator.max_epochs, lambda: fitted_attributes(training.task)
     )
+    callbacks: list[Any] = estimator.callbacks or []
+    recorders = [callback for callback in callbacks if hasattr(callback, "record")]
+
+    def measure() -> dict[str, float]:
+        fitted = copy.copy(estimator)
+        vars(fitted).update(fitted_attributes(training.task))
+        return {k: v for recorder in recorders for k, v in recorder.record(fitted).items()}
+
     training = Training(
         task,
         SampleStore(samples, device),
@@ -72,7 +82,8 @@ def train(
         generator=torch.Generator(device).manual_seed(seed),
         checkpoint=checkpoint,
         begin_epoch=epoch_callbacks.begin_epoch,
-        stop=any_of([*(estimator.callbacks or []), epoch_callbacks]),
+        measure=measure if recorders else None,
+        stop=any_of([*(c for c in callbacks if callable(c)), epoch_callbacks]),
         verbose=estimator.verbose,
     )
     history = training.run()

@@ -37,6 +37,8 @@ class Training:
         Where to keep the state.
     begin_epoch : callable, optional
         Called before each epoch.
+    measure : callable, optional
+        Called after each epoch; returns what ``history`` records besides.
     stop : callable, optional
         Called with a copy of ``history`` after each epoch; training ends when it returns True.
     verbose : int
@@ -57,6 +59,7 @@ class Training:
         generator: torch.Generator,
         checkpoint: Checkpoint | None = None,
         begin_epoch: Callable[[], None] | None = None,
+        measure: Callable[[], dict[str, float]] | None = None,
         stop: Callable[[list[dict[str, float]]], bool | None] | None = None,
         verbose: int = 0,
     ):
@@ -67,6 +70,7 @@ class Training:
         self.generator = generator
         self.checkpoint = checkpoint
         self.begin_epoch = begin_epoch
+        self.measure = measure
         self.stop = stop
         self.verbose = verbose
         self.history: list[dict[str, float]] = []
@@ -181,6 +185,8 @@ class Training:
         record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         record["seconds"] = seconds
         record["samples_per_second"] = n_seen / seconds
+        if self.measure is not None:
+            record |= self.measure()
         self.history.append(record)
         bar.set_postfix(loss=f"{record['loss']:.4f}", samples=f"{n_seen / seconds:.0f}/s")
         bar.update()

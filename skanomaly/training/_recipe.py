@@ -68,5 +68,8 @@ def check_training_parameters(estimator: Any) -> None:
     if estimator.max_epochs is None and estimator.max_time is None:
         raise ValueError("max_epochs and max_time are both None; pass one of them")
     for i, callback in enumerate(estimator.callbacks or []):
-        if not callable(callback):
-            raise TypeError(f"callbacks[{i}] is {callback!r}; pass functions of history_")
+        if not (callable(callback) or hasattr(callback, "record")):
+            raise TypeError(
+                f"callbacks[{i}] is {callback!r}; pass functions of history_, or objects with a "
+                "method record"
+            )
