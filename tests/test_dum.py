@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skanomaly import DUMDetector, OneClassKFold, SelfSupervisedEncoder
+from skanomaly.datasets import load_fashion_mnist_sample
 from skanomaly.encoders import ImageAugmentation
 from skanomaly.uncertainty import log_norm, log_variances
 
@@ -233,6 +234,24 @@ def test_checkpoint_goes_on_where_it_was(table, tmp_path):
     assert_array_equal(resumed.score_samples(table), whole.score_samples(table))
     with pytest.raises(ValueError, match="another training"):
         DUMDetector(checkpoint=path, **options).fit(table[::-1])
+
+
+def test_shift_test_sees_corrupted_images():
+    """Table 1 of the paper, with an untrained encoder."""
+    pytest.importorskip("imagecorruptions", exc_type=ImportError)
+    from benchmarks._corruptions import NAMES, corrupt_images
+
+    train = np.pad(load_fashion_mnist_sample().X_train[:300], ((0, 0), (2, 2), (2, 2)))
+    clean, other, images = train[:180], train[180:240], train[240:]
+    encoder = SelfSupervisedEncoder(layers="last", max_epochs=0, random_state=0).fit(clean)
+    options = {"n_estimators": 4, "random_state": 0}
+    detector = DUMDetector(FrozenEstimator(encoder), **options).fit(clean)
+    colour = np.repeat(images[..., None], 3, axis=-1)
+    for name in ("gaussian_noise", "glass_blur", "fog"):
+        assert name in NAMES
+        corrupted = corrupt_images(colour, name, 3, seed=0)[..., 0]
+        assert detector.shift_test(corrupted, reference=other).p_value < 1e-6
+    assert detector.shift_test(images, reference=other).p_value > 1e-3
 
 
 def test_pickle_grid_search_and_pipeline(table, rng):

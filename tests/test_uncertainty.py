@@ -27,9 +27,9 @@ from skanomaly.uncertainty import (
 )
 
 
-@pytest.mark.parametrize("width", [3, 1])
-def test_product_of_experts_matches_precisions(rng, width):
-    means, log_variances = rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 4, width))
+@pytest.mark.parametrize(("width", "n_experts"), [(3, 4), (1, 4), (3, 1)])
+def test_product_of_experts_matches_precisions(rng, width, n_experts):
+    means, log_variances = (rng.normal(size=(5, n_experts, d)) for d in (3, width))
     precisions = np.exp(-log_variances)
     mean, log_variance = product_of_experts(
         torch.from_numpy(means), torch.from_numpy(log_variances), dim=1

@@ -23,5 +23,7 @@ def product_of_experts(
     dim : int
         Dimension along which the experts of a bag lie.
     """
+    if means.shape[dim] == 1:  # nothing to multiply, nor to differentiate
+        return means.squeeze(dim), log_variances.squeeze(dim)
     weights = torch.softmax(-log_variances, dim)
     return (weights * means).sum(dim), -torch.logsumexp(-log_variances, dim)
