@@ -17,6 +17,8 @@ from pathlib import Path
 FORMAT = 1  # of result files; another one whenever what a cell computes changes
 REQUIRED = {"format", "cell", "auroc", "counts", "device", "commit"}
 FLOATS = ("pollution", "minutes", "learning_rate")
+OF_TRAINING = ("backbone", "epochs", "minutes", "batch_size", "learning_rate")  # how, not what
+OF_IMAGES = ("train_images", "test_images", "image_size")
 
 
 class ResultError(ValueError):

@@ -53,7 +53,7 @@ class Table:
             return None
         found = self.base | self.rows[row] | self.columns[column]
         if "map" in found:
-            scores = found.pop("scores", {score: score for score in SIX_SCORES})
+            scores = found.pop("scores", {score: score for score in MAP_COLUMNS})
             feature_map, score = found.pop("map"), scores.get(found.pop("score"))
             return found | {"figure": f"{feature_map}/{score}"} if score else None
         return found
@@ -84,7 +84,8 @@ def _feature_maps(n_head_layers):
     return rows
 
 
-MAP_COLUMNS = {score: {"score": score} for score in SIX_SCORES[:-1]}
+PRINTED = "k_cos_mah_printed"  # a column more than the paper has
+MAP_COLUMNS = {score: {"score": score} for score in (*SIX_SCORES[:-1], PRINTED)}
 CLASSES = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 TABLES = {
     1: Table("Without ensembling: k-Cos (Mah) of the last block", 2, _polluted(SETS), SHORT, MAH),
@@ -215,7 +216,7 @@ TABLES = {
             for name in OBJECTIVE
             for answer, normalize in {"no": PLAIN, "yes": NORMALIZED}.items()
         },
-        {score: {"figure": score} for score in SIX_SCORES},
+        {score: {"figure": score} for score in (*SIX_SCORES, PRINTED)},
     ),
 }
 
@@ -243,19 +244,18 @@ def read_paper(folder, number):
     if not path.exists():
         columns = list(table.columns)
         return columns, {row: dict.fromkeys(columns) for row in table.rows}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         header, *lines = list(csv.reader(file))
+    columns = header[table.keys :]
     figures = {}
     for line in lines:
-        row = repeated = tuple(line[: table.keys])
-        count = 1
-        while repeated in figures:
+        row, count = tuple(line[: table.keys]), 1
+        while row in figures:
             count += 1
-            repeated = (*row[:-1], f"{row[-1]} ({count})")
-        figures[repeated] = dict(
-            zip(header[table.keys :], map(_number, line[table.keys :]), strict=True)
-        )
-    return header[table.keys :], figures
+            row = (*line[: table.keys - 1], f"{line[table.keys - 1]} ({count})")
+        values = map(_number, line[table.keys :])
+        figures[row] = dict.fromkeys(table.columns) | dict(zip(columns, values, strict=True))
+    return [*columns, *(name for name in table.columns if name not in columns)], figures
 
 
 def _number(text):

@@ -49,7 +49,6 @@ SMALL_BUDGET = {
 }
 SMALL_CLASSES = {"fashion_mnist": [0, 6], "cifar10": [1, 4]}
 SMALL_OBJECTIVES = ("simclr", "simsiam", "byol")
-OF_TRAINING = ("backbone", "epochs", "minutes", "batch_size", "learning_rate")
 
 
 def parse(argv):
@@ -135,8 +134,7 @@ def _recipe(args):
         recipe["epochs"] = {}
     if args.epochs is not None:
         recipe["epochs"] = dict.fromkeys(OBJECTIVES, args.epochs)
-    names = ("minutes", "backbone", "learning_rate", "seeds")
-    names += ("train_images", "test_images", "image_size")
+    names = ("minutes", "backbone", "learning_rate", "seeds", *_cells.OF_IMAGES)
     given = {name: getattr(args, name) for name in names}
     return recipe | {name: value for name, value in given.items() if value is not None}
 
@@ -177,7 +175,9 @@ def _make_cell(task, recipe, normal, seed):
     method = values["method"]
     values["epochs"] = recipe["epochs"].get(method)
     if method not in OBJECTIVES:
-        unused = {"normalize", *OF_TRAINING} - ({"backbone"} if method == "untrained" else set())
+        unused = {"normalize", *_cells.OF_TRAINING} - (
+            {"backbone"} if method == "untrained" else set()
+        )
         values = {name: value for name, value in values.items() if name not in unused}
     return _cells.Cell(**values)
 
