@@ -11,11 +11,11 @@ import json
 import math
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 FORMAT = 1  # of result files; another one whenever what a cell computes changes
-REQUIRED = {"format", "cell", "auroc", "counts", "device", "commit"}
+REQUIRED = {"format", "cell", "auroc", "counts", "seconds", "device", "commit"}
 FLOATS = ("pollution", "minutes", "learning_rate")
 OF_TRAINING = ("backbone", "epochs", "minutes", "batch_size", "learning_rate")  # how, not what
 OF_IMAGES = ("train_images", "test_images", "image_size")
@@ -44,7 +44,7 @@ class Cell:
     train_images, test_images : int or None
         At most so many training images of the normal class, and test images of each class.
     image_size : int or None
-        Images are enlarged to this height and width.
+        Images are resized to this height and width.
     normalize, backbone, epochs, minutes, batch_size, learning_rate
         Of the training, see SelfSupervisedEncoder.
     """
@@ -72,8 +72,8 @@ class Cell:
     @property
     def name(self):
         """Name of the files: what is read most, and a hash of all fields."""
-        fields = json.dumps(asdict(self), sort_keys=True)
-        digest = hashlib.sha256(fields.encode()).hexdigest()[:10]
+        described = json.dumps(asdict(self), sort_keys=True)
+        digest = hashlib.sha256(described.encode()).hexdigest()[:10]
         parts = (self.dataset, self.normal, self.method, self.normalize, f"p{self.pollution:g}")
         named = "-".join(str(part) for part in parts if part is not None)
         return f"{named}-s{self.seed}-{digest}"
@@ -97,7 +97,7 @@ def read_result(path):
     ResultError
         If the file is damaged, of another format, or of another cell than its name says.
     """
-    advice = f"delete it to compute the cell again with FORMAT {FORMAT}, or pass another folder"
+    advice = "delete it, and the cell is computed again, or pass another folder"
     try:
         result = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -108,10 +108,11 @@ def read_result(path):
     missing = REQUIRED - result.keys()
     if missing:
         raise ResultError(f"{path} lacks {sorted(missing)}; {advice}")
-    try:
-        cell = Cell(**result["cell"])
-    except (TypeError, ValueError) as error:
-        raise ResultError(f"{path} has other fields of a cell ({error}); {advice}") from error
+    known = {field.name for field in fields(Cell)}
+    if result["cell"].keys() != known:
+        differing = sorted(result["cell"].keys() ^ known)
+        raise ResultError(f"{path} is of a cell with other fields, {differing}; {advice}")
+    cell = Cell(**result["cell"])
     if cell.name != path.stem:
         raise ResultError(f"{path} is of the cell {cell.name}; rename the file, or {advice}")
     return {**result, "cell": cell}
@@ -148,6 +149,10 @@ def claim(folder, cell):
     finally:
         if is_mine:
             path.unlink(missing_ok=True)
+
+
+def checkpoint_path(folder, cell):
+    return Path(folder, f"{cell.name}.checkpoint")
 
 
 def lock_path(folder, cell):

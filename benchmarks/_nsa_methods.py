@@ -2,11 +2,14 @@
 
 import importlib.util
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import OneClassSVM
 
 from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
@@ -62,14 +65,24 @@ PRETRAINED = (*(f"pretrained-resnet{depth}" for depth in (18, 50, 152)), LITE)
 METHODS = (*OBJECTIVES, "untrained", *PIXEL_RIVALS, *PYOD_RIVALS, *PRETRAINED)
 
 
-def check_method(method):
-    """Refuse a method for which a package or weights are missing.
+def check_method(cell):
+    """Refuse a cell whose options are wrong, or for which a package or weights are missing.
 
     Raises
     ------
+    ValueError
+        If a parameter of the encoder cannot be.
     FileNotFoundError
         With what to install or download.
     """
+    method = cell.method
+    if cell.backbone is not None:
+        if cell.backbone != "compact" and cell.backbone not in torchvision.models.list_models():
+            raise ValueError(
+                f"backbone={cell.backbone!r}; pass 'compact', 'resnet18' or another of "
+                "torchvision.models.list_models()"
+            )
+        make_encoder(cell)._validate_params()
     if method in PYOD_RIVALS and not importlib.util.find_spec("pyod"):
         raise FileNotFoundError(f"method {method!r} needs PyOD: pip install pyod")
     if method == LITE:
@@ -89,9 +102,7 @@ def check_method(method):
 
 
 def _weights_path(backbone):
-    from torchvision.models import get_model_weights
-
-    url = get_model_weights(backbone).DEFAULT.url
+    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
     return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
 
 
@@ -127,17 +138,19 @@ def draw(cell, y, y_test):
     return data.X_train, data.y_train, data.X_test, data.y_test == -1
 
 
-def compute(cell, splits):
+def compute(cell, splits, checkpoint=None):
     """Figures of a cell as a dict of what JSON holds.
 
-    `splits` are the images and labels of the training and the test split.
+    `splits` are the images and labels of the training and the test split; `checkpoint` is a file
+    that keeps the state of a training.
     """
-    start = time.perf_counter()
     (X, y), (X_test, y_test) = splits
     rows, signs, test_rows, is_anomaly = draw(cell, y, y_test)
-    train, test = (enlarge(images, cell.image_size) for images in (X[rows], X_test[test_rows]))
-    evaluate = _evaluate_encoder if _has_network(cell.method) else _evaluate_rival
-    auroc, about = evaluate(cell, train, test, is_anomaly)
+    train, test = (resize(images, cell.image_size) for images in (X[rows], X_test[test_rows]))
+    if _has_network(cell.method):
+        auroc, about = _evaluate_encoder(cell, train, test, is_anomaly, checkpoint)
+    else:
+        auroc, about = _evaluate_rival(cell, train, test, is_anomaly)
     on_gpu = cell.method not in PIXEL_RIVALS and torch.cuda.is_available()
     return {
         "auroc": {name: round(float(value), 5) for name, value in auroc.items()},
@@ -147,13 +160,12 @@ def compute(cell, splits):
             "test": len(test),
         },
         **about,
-        "seconds": round(time.perf_counter() - start, 2),
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
     }
 
 
-def enlarge(images, size):
+def resize(images, size):
     """Images (n, height, width[, channels]) of uint8 with this height and width."""
     if size is None or images.shape[1:3] == (size, size):
         return images
@@ -173,17 +185,38 @@ def _has_network(method):
 def _evaluate_rival(cell, train, test, is_anomaly):
     scorer = (PIXEL_RIVALS | PYOD_RIVALS)[cell.method](cell.seed)
     flat = [images.reshape(len(images), -1) / 255 for images in (train, test)]
-    return {"score": auroc_of(scorer, *flat, is_anomaly)}, {}
-
-
-def _evaluate_encoder(cell, train, test, is_anomaly):
     start = time.perf_counter()
-    encoder = make_encoder(cell).fit(train)
-    about = {"fit_seconds": round(time.perf_counter() - start, 2)}
+    auroc = {"score": auroc_of(scorer, *flat, is_anomaly)}
+    return auroc, {"seconds": round(time.perf_counter() - start, 2)}
+
+
+def _evaluate_encoder(cell, train, test, is_anomaly, checkpoint):
+    encoder = make_encoder(cell)
+    if checkpoint is not None:
+        encoder.set_params(checkpoint=checkpoint)
+    _fit_to_the_end(encoder, train)
+    fitted, about = time.perf_counter(), {}
     history = getattr(encoder, "history_", [])
+    seconds = sum(epoch["seconds"] for epoch in history)  # before the last restart, too
     if history:
         last = {name: history[-1][name] for name in ("loss", "kappa", "embedding_std")}
-        about["training"] = {"epochs": len(history), **last}
+        about = {"training": {"epochs": len(history), "seconds": round(seconds, 2), **last}}
+    auroc = _score_layers(encoder, train, test, is_anomaly)
+    return auroc, about | {"seconds": round(seconds + time.perf_counter() - fitted, 2)}
+
+
+def _fit_to_the_end(encoder, train):
+    # an interrupted encoder is fit for use, but its figures are none of this cell
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "training was interrupted", ConvergenceWarning)
+        try:
+            encoder.fit(train)
+        except ConvergenceWarning as warning:
+            raise KeyboardInterrupt from warning
+
+
+def _score_layers(encoder, train, test, is_anomaly):
+    """All figures of a fitted encoder: feature maps and sums by "row/column", scores by name."""
     maps = auroc_of_maps(encoder, train, test, is_anomaly)
     auroc = {f"{row}/{column}": value for (row, column), value in maps.items()}
     layers = list(encoder.layer_slices_)
@@ -200,7 +233,7 @@ def _evaluate_encoder(cell, train, test, is_anomaly):
         pair = [maps[layer] for maps in features]
         for name, scorer in OTHER_SCORES.items():
             auroc[name + suffix] = auroc_of(scorer, *pair, is_anomaly)
-    return auroc, about
+    return auroc
 
 
 def make_encoder(cell):

@@ -7,9 +7,11 @@
 
 Started again, it goes on where it was; started several times with the same folder, the processes
 share the work. --table says which cells, other options replace its values: --table 11 --dataset
-cifar10 --classes 1 --epochs 100. The defaults are the paper's recipe: ResNet-18 on 32 x 32 pixels,
-learning rate 1e-4, batches of 512, 500 epochs of SimCLR and 4,000 of SimSiam and BYOL. (Its Adam is
-here AdamW with a weight decay of 1e-4.)
+cifar10 --classes 1 --epochs 100; --objective and --methods together say which methods.
+
+The defaults are the paper's recipe: ResNet-18 on 32 x 32 pixels, learning rate 1e-4, batches of
+512, 500 epochs of SimCLR and 4,000 of SimSiam and BYOL. (Its Adam is here AdamW with a weight decay
+of 1e-4.) For such trainings there is --checkpoints: killed, they go on where they were.
 
 --small-budget takes two classes each of Fashion-MNIST and CIFAR-10, 1,000 training images and 250
 test images of each class, SimCLR, SimSiam and BYOL, the compact network, 30 epochs with the
@@ -18,7 +20,6 @@ encoder's default batches and learning rate, and two seeds.
 """
 
 import argparse
-import itertools
 import sys
 import tempfile
 import traceback
@@ -27,28 +28,10 @@ from pathlib import Path
 
 from . import _cells, _data, _nsa_methods, _report
 from ._nsa_methods import METHODS, OBJECTIVES
-from ._nsa_tables import N_CLASSES, NORMALIZE, PAPER_EPOCHS, TABLES, tasks_of
+from ._nsa_plan import plan
+from ._nsa_tables import N_CLASSES, NORMALIZE, TABLES
 
 RESULTS = _report.RESULTS / "nsa"
-PAPER = {
-    "backbone": "resnet18",
-    "epochs": PAPER_EPOCHS,
-    "batch_size": 512,
-    "learning_rate": 1e-4,
-    "image_size": 32,
-    "seeds": 1,
-}
-SMALL_BUDGET = {
-    "backbone": "compact",
-    "epochs": dict.fromkeys(OBJECTIVES, 30),
-    "batch_size": 64,
-    "learning_rate": 3e-3,
-    "train_images": 1_000,
-    "test_images": 250,
-    "seeds": 2,
-}
-SMALL_CLASSES = {"fashion_mnist": [0, 6], "cifar10": [1, 4]}
-SMALL_OBJECTIVES = ("simclr", "simsiam", "byol")
 
 
 def parse(argv):
@@ -63,7 +46,7 @@ def parse(argv):
     add("--classes", type=int, nargs="+", help="which are normal in turn; default: all")
     add("--objective", nargs="+", choices=OBJECTIVES, help="default: the table's")
     rivals = [method for method in METHODS if method not in OBJECTIVES]
-    add("--methods", nargs="+", choices=rivals, default=[], help="rivals, with or without networks")
+    add("--methods", nargs="+", choices=rivals, default=[], help="rivals, default: the table's")
     add("--normalize", nargs="+", choices=[str(n) for n in NORMALIZE], help="default: the table's")
     add("--pollution", type=float, nargs="+", help="shares of outliers; default: the table's")
     add("--epochs", type=int, help="default: the recipe's")
@@ -74,10 +57,11 @@ def parse(argv):
     add("--seeds", type=int, help="number of repetitions")
     add("--train-images", type=int, help="at most so many of the normal class; default: all")
     add("--test-images", type=int, help="at most so many of each class; default: all")
-    add("--image-size", type=int, help="enlarge images to this height and width")
+    add("--image-size", type=int, help="resize images to this height and width")
     add("--data", default="../shared/data", help="folder with a load.py; see _data.py")
     add("--root", help="folder with torchvision's files, if --data does not hold the set")
     add("--results", type=Path, default=RESULTS, help="folder of the result files")
+    add("--checkpoints", action="store_true", help="keep the state of trainings, to go on with")
     add("--list", action="store_true", help="print the cells and run nothing")
     add("--small-budget", action="store_true", help="for two cores, see above")
     add("--small", action="store_true", help="a check in seconds")
@@ -98,90 +82,6 @@ def _check(parser, args):
             parser.error(f"argument --pollution: {pollution}; pass shares from 0 to below 1")
 
 
-def plan(args):
-    """The cells of a run in the order of computation, seed by seed.
-
-    Raises
-    ------
-    ValueError
-        If a data set has no such class, or nothing is left to compute.
-    """
-    recipe = _recipe(args)
-    tasks = [task | replaced for task in tasks_of(args.table) for replaced in _replaced(args, task)]
-    if args.small:
-        tasks = [task for task in tasks if task["dataset"] == tasks[0]["dataset"]]
-    cells = [
-        _make_cell(task, recipe, normal, seed)
-        for seed in range(recipe["seeds"])
-        for task in tasks
-        for normal in _classes(args, task["dataset"])
-    ]
-    order = {dataset: i for i, dataset in enumerate(N_CLASSES)}
-    if not cells:
-        raise ValueError(
-            f"--small-budget leaves nothing of table {args.table}; pass --dataset and --objective"
-        )
-    cells.sort(key=lambda cell: (cell.seed, order[cell.dataset], cell.normal, cell.pollution))
-    return list(dict.fromkeys(cells))
-
-
-def _recipe(args):
-    recipe = dict(SMALL_BUDGET if args.small_budget or args.small else PAPER)
-    if args.small:
-        few = {"train_images": 40, "test_images": 5, "seeds": 1}
-        recipe |= few | {"epochs": dict.fromkeys(OBJECTIVES, 1)}
-    if args.minutes is not None:
-        recipe["epochs"] = {}
-    if args.epochs is not None:
-        recipe["epochs"] = dict.fromkeys(OBJECTIVES, args.epochs)
-    names = ("minutes", "backbone", "learning_rate", "seeds", *_cells.OF_IMAGES)
-    given = {name: getattr(args, name) for name in names}
-    return recipe | {name: value for name, value in given.items() if value is not None}
-
-
-def _replaced(args, task):
-    """Every combination of the values that replace those of a task; none if it is left out."""
-    options = {
-        "dataset": args.dataset,
-        "method": [*(args.objective or []), *args.methods],
-        "normalize": [None if n == "None" else n for n in args.normalize or []],
-        "pollution": args.pollution,
-        "batch_size": args.batch_size,
-    }
-    given = {name: values for name, values in options.items() if values}
-    if args.small_budget:
-        is_small = ("dataset" in given or task["dataset"] in SMALL_CLASSES) and (
-            "method" in given or task["method"] in SMALL_OBJECTIVES
-        )
-        given |= {} if is_small else {"dataset": []}
-    for values in itertools.product(*given.values()):
-        yield dict(zip(given, values, strict=True))
-
-
-def _classes(args, dataset):
-    known = range(N_CLASSES[dataset])
-    for normal in args.classes or []:
-        if normal not in known:
-            raise ValueError(f"--classes {normal}: {dataset} has the classes {list(known)}")
-    if args.small:
-        return (args.classes or known)[:1]
-    return args.classes or (SMALL_CLASSES.get(dataset, known) if args.small_budget else known)
-
-
-def _make_cell(task, recipe, normal, seed):
-    """A cell with those values that its method uses."""
-    values = {"normal": normal, "seed": seed, **recipe, **task}
-    del values["seeds"]
-    method = values["method"]
-    values["epochs"] = recipe["epochs"].get(method)
-    if method not in OBJECTIVES:
-        unused = {"normalize", *_cells.OF_TRAINING} - (
-            {"backbone"} if method == "untrained" else set()
-        )
-        values = {name: value for name, value in values.items() if name not in unused}
-    return _cells.Cell(**values)
-
-
 @cache
 def read_splits(dataset, data, root):
     return [_data.read_images(dataset, split, data, root) for split in ("train", "test")]
@@ -198,9 +98,9 @@ def check(cells, args):
     """
     for cell in cells:
         _cells.is_done(args.results, cell)
-    for method in dict.fromkeys(cell.method for cell in cells):
+    for cell in {(c.method, c.backbone): c for c in cells}.values():
         try:
-            _nsa_methods.check_method(method)
+            _nsa_methods.check_method(cell)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; or pass --objective or --methods without it"
@@ -227,15 +127,19 @@ def run(cells, args):
             if not is_mine or _cells.is_done(args.results, cell):
                 n_claimed += not is_mine
                 continue
+            keeps = args.checkpoints and cell.method in OBJECTIVES
+            checkpoint = _cells.checkpoint_path(args.results, cell) if keeps else None
             try:
                 splits = read_splits(cell.dataset, args.data, args.root)
-                figures = _nsa_methods.compute(cell, splits)
+                figures = _nsa_methods.compute(cell, splits, checkpoint)
             except Exception:  # the other cells are worth computing
                 n_failed += 1
                 print(f"{i}/{len(cells)} {cell.name} failed:", flush=True)
                 traceback.print_exc()
                 continue
             _cells.write_result(args.results, cell, {**figures, **about})
+            if checkpoint:
+                checkpoint.unlink(missing_ok=True)
         print(f"{i}/{len(cells)} {describe(cell, args.results)}", flush=True)
     if n_claimed:
         print(f"{n_claimed} cells are claimed by others; if these are gone, delete the .lock files")
@@ -274,6 +178,9 @@ def main(argv=None):
         except (ValueError, FileNotFoundError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on with what is not done", file=sys.stderr)
+            return 130
     return 0
 
 

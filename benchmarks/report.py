@@ -11,6 +11,8 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from skanomaly.encoders._self_supervised import COLLAPSED
+
 from ._cells import ResultError, read_results
 from ._estimates import (
     MIN_PAIRS,
@@ -102,10 +104,19 @@ def _render_rows(table, columns, paper, results, all_rows):
             cells.append(_compare(values, figures[column]))
             if values:
                 done[where["dataset"]] |= values
-        missing = "not run" if row in table.rows else "theirs"
+        missing = _why_missing(table, row, columns, results)
         if done or all_rows:
             lines.append(_line([", ".join(row), *cells, describe_coverage(done) or missing]))
     return "\n".join(lines) + "\n"
+
+
+def _why_missing(table, row, columns, results):
+    if row not in table.rows:
+        return "theirs"
+    wheres = [table.where(row, column) or {} for column in columns]
+    fields = [{k: v for k, v in where.items() if k != "figure"} for where in wheres if where]
+    is_run = any(_matches(result["cell"], found) for result in results for found in fields)
+    return "not in this network" if is_run else "not run"
 
 
 def _compare(values, paper):
@@ -182,12 +193,12 @@ def _caption(setting, results):
     collapsed = Counter(
         r["cell"].method
         for r in results
-        if r.get("training") and r["training"]["embedding_std"] < 0.01
+        if r.get("training") and r["training"]["embedding_std"] < COLLAPSED
     )
-    few, many = min(counts), max(counts)
     text = (
-        f"**{_title(setting)}** ({few:,} to {many:,} with outliers). {len(results)} cells, "
-        f"{seconds:.0f} s each on {', '.join(devices)}; commit {', '.join(commits)}."
+        f"**{_title(setting)}**; trained on {min(counts):,} to {max(counts):,} images, outliers "
+        f"among them. {len(results)} results, of {seconds:.0f} s on average, "
+        f"on {', '.join(devices)}; commit {', '.join(commits)}."
     )
     if collapsed:
         named = ", ".join(f"{n} of {method}" for method, n in collapsed.items())
