@@ -1,4 +1,4 @@
-"""The runner of the NSA paper's tables: cells, locks, figures, report."""
+"""The runner of the NSA paper's tables: cells, locks, figures."""
 
 import json
 import os
@@ -20,7 +20,6 @@ from benchmarks._cells import Cell
 from skanomaly import FeatureEnsemble, MahalanobisCosine
 
 ROOT = Path(__file__).parents[1]
-PAPERS = ROOT.parent / "shared" / "papers" / "tables"
 TRAINED = Cell("cifar10", 1, "simsiam", normalize="both", backbone="compact", epochs=1)
 DEAD = 2**22 + 1  # beyond the greatest pid of Linux
 MAIN = {*_nsa_tables.SIX_SCORES, "k_cos_mah_printed", "ens_printed", "ens_blocks"}
@@ -377,128 +376,3 @@ def test_missing_data_and_packages(tmp_path, capsys, monkeypatch):
 def test_small_budget_without_its_sets(capsys):
     assert nsa.main(["--table", "7", "--small-budget"]) == 2
     assert "leaves nothing of table 7; pass --dataset" in capsys.readouterr().err
-
-
-class TestReport:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        """Results of SimSiam on two classes, two seeds, both normalisations, two shares."""
-        values = {(1, 0): 0.90, (1, 1): 0.92, (4, 0): 0.88, (4, 1): 0.90}
-        for (normal, seed), value in values.items():
-            for setting, p, change in (
-                ("both", 0.0, 0),
-                (None, 0.0, -0.02),
-                ("both", 0.1, -0.1),
-                (None, 0.1, -0.2 + normal / 100),
-            ):
-                cell = replace(TRAINED, normal=normal, seed=seed, normalize=setting, pollution=p)
-                figures = make_figures(round(value + change, 4), k_cos=0.5, ens=0.95)
-                figures["auroc"] |= {"All blocks/k_cos": 0.7, "All blocks/all four": 0.8}
-                _cells.write_result(tmp_path, cell, figures)
-        figures = make_figures(0.5) | {"auroc": {"score": 0.6}}
-        _cells.write_result(tmp_path, Cell("cifar10", 1, "pixels"), figures)
-        return tmp_path
-
-    @pytest.fixture
-    def papers(self, tmp_path):
-        folder = tmp_path / "papers"
-        folder.mkdir()
-        (folder / "nsa_table11.csv").write_text(
-            "dataset,objective,pollution,normalised,k_cos,k_cos_mah,c_cos,c_cos_mah,gde,ens\n"
-            "C10,SimSiam,0,no,86.5,89.5,59.3,85.8,87.9,90.1\n"
-            "C10,SimSiam,0,yes,91.6,91.7,84.9,90.5,91.0,92.5\n"
-            "C10,BYOL,0,no,84.9,88.5,51.3,83.8,86.2,88.0\n"
-        )
-        (folder / "nsa_table6.csv").write_text(
-            "feature_map,k_cos,k_cos_mah\nAll blocks,91.62,92.23\nAll blocks,92.86,\n"
-            "All blocks,92.86,\nconv_block_4,92.21,91.2\n"
-        )
-        (folder / "nsa_table10.csv").write_text("method,p0,p0.10,drop\nCSI,94.3,84.5,-\n")
-        return folder
-
-    @pytest.fixture
-    def page(self, folder, papers):
-        output = folder / "results.md"
-        (folder / "results_notes.md").write_text("## By hand\n\nWhy.\n")
-        options = ["--results", str(folder), "--papers", str(papers), "--output", str(output)]
-        assert report.main(options) == 0
-        first = output.read_text()
-        assert report.main(options) == 0
-        assert output.read_text() == first  # nothing in it but the results
-        return first
-
-    def section(self, page, title):
-        return re.split(r"^## ", page.split(f"## {title}")[1], flags=re.M)[0]
-
-    def test_figures_beside_the_papers(self, page):
-        rows = self.section(page, "Table 11").splitlines()
-        (normalised,) = (row for row in rows if row.startswith("| C10, SimSiam, 0, yes"))
-        # per seed 89 and 91; the deviation of these is 1.4
-        cells = [cell.strip() for cell in normalised.strip("|").split("|")]
-        assert cells[1:3] == ["50.0 ± 0.0 (91.6, -41.6)", "90.0 ± 1.4 (91.7, -1.7)"]
-        assert cells[6] == "95.0 ± 0.0 (92.5, +2.5)"
-        assert cells[-1] == "2 of 10, 2"
-        (other,) = (row for row in rows if row.startswith("| C10, BYOL, 0, no"))
-        assert "| (84.9) | (88.5) |" in other and other.endswith("| not run |")
-        caption = next(row for row in rows if row.startswith("**"))
-        for text in "compact, 1 epochs", "all training images", "20 to 20", "cpu", "commit abc":
-            assert text in caption
-
-    def test_repeated_and_missing_rows(self, page):
-        table = self.section(page, "Table 6")
-        assert "| All blocks | 70.0 ± 0.0 (91.62, -21.6) |" in table
-        assert "| All blocks (3) | 80.0 ± 0.0 (92.86, -12.9) |" in table
-        assert re.search(r"\| conv_block_4 \| \(92.21\) .* not in this network \|", table)
-        table = self.section(page, "Table 10")
-        assert re.search(r"\| CSI \| \(94.3\) \| \(84.5\) \|.*\| theirs \|", table)
-        # without a file of the paper's, our figures alone
-        table = self.section(page, "Table 3")
-        assert "| normalise both |" in table and "not run" in table
-
-    def test_rivals_notes_and_notice(self, page):
-        methods = self.section(page, "All methods")
-        assert re.search(r"\| pixels \| 60.0 \|.*\| 1 of 10, 1 \|", methods)
-        assert "| simsiam (normalize=both), k-Cos (Mah) | 90.0 ± 1.4 | 80.0 ± 1.4 |" in methods
-        assert "## By hand\n\nWhy.\n" in page
-        assert "Generated by python -m benchmarks.report" in page.splitlines()[2]
-
-    def test_pattern(self, page):
-        pattern = self.section(page, "The pattern of Table 11")
-        # k_cos_mah: +2 on four clean pairs; +9 and +6 on two polluted pairs each
-        row = next(row for row in pattern.splitlines() if row.startswith("| ours, all"))
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert cells[1] == "8" and re.fullmatch(r"\+4.8 \(p = 0.00\d+\)", cells[3])
-        assert cells[2] == "+0.0"  # k_cos does not differ: no test
-        assert "| pollution 0 | 4 | +0.0 | +2.0 |" in pattern
-        assert "| paper, all | 1 | +5.1 | +2.2 |" in pattern
-        assert "| paper, rows | 3 | 2 | 3 |" in pattern
-        assert "| ours, cells | 16 | 16 | 16 |" in pattern
-
-    def test_plot(self, page, folder):
-        assert "(results.png)" in self.section(page, "Pollution")
-        assert (folder / "results.png").stat().st_size > 1000
-
-    def test_settings_are_kept_apart(self, folder, papers):
-        longer = replace(TRAINED, epochs=4000, normalize="both")
-        _cells.write_result(folder, longer, make_figures(0.99))
-        results = _cells.read_results(folder)
-        table = self.section(report.render(results, papers, ""), "Table 11")
-        first, second = table.split("**compact")[1:]
-        assert "90.0 ± 1.4 (91.7, -1.7)" in first and "not run" in first
-        assert second.startswith(", the paper's epochs") and "99.0 (91.7, +7.3)" in second
-        assert "not run" not in second
-
-    def test_without_results(self, tmp_path):
-        page = report.render([], tmp_path, "")
-        for number, table in _nsa_tables.TABLES.items():
-            assert self.section(page, f"Table {number}:").count("| not run |") == len(table.rows)
-
-
-@pytest.mark.skipif(not PAPERS.exists(), reason="needs the paper's tables in ../shared/papers")
-@pytest.mark.parametrize("number", _nsa_tables.TABLES)
-def test_our_rows_and_columns_are_the_papers(number):
-    table = _nsa_tables.TABLES[number]
-    columns, figures = _nsa_tables.read_paper(PAPERS, number)
-    assert table.rows.keys() <= figures.keys()
-    assert table.columns.keys() - {_nsa_tables.PRINTED} <= set(columns)
-    assert any(figures[row][column] for row in table.rows for column in table.columns)
