@@ -85,12 +85,16 @@ def values_of(results, where):
     }
 
 
-def describe_coverage(values_by_dataset):
-    """How many classes and seeds there are of a row's figures, given by data set."""
+def describe_coverage(row):
+    """Which classes and how many seeds a row's figures are of.
+
+    `row` has values by data set and column; columns that differ in it are listed one by one.
+    """
     texts = {}
-    for dataset, values in values_by_dataset.items():
-        classes, seeds = ({key[i] for key in values} for i in (0, 1))
-        texts[f"{len(classes)} of {N_CLASSES[dataset]}, {len(seeds)}"] = None
+    for (dataset, _), values in row.items():
+        classes, seeds = (sorted({key[i] for key in values}) for i in (0, 1))
+        named = f" ({', '.join(map(str, classes))})" if len(classes) < N_CLASSES[dataset] else ""
+        texts[f"{len(classes)} of {N_CLASSES[dataset]}{named}, {len(seeds)}"] = None
     return "; ".join(texts)
 
 
