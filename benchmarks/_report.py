@@ -24,21 +24,28 @@ def describe_machine():
     }
 
 
+def describe_run(rivals=()):
+    """Machine, versions of packages and commit; `rivals` are further packages."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    ).stdout.strip()
+    packages = ("skanomaly", "torch", "torchvision", "scikit-learn", "numpy", "scipy", *rivals)
+    return {
+        "machine": describe_machine(),
+        "versions": {package: version(package) for package in packages},
+        "commit": commit,
+    }
+
+
 def write_report(name, figures, rivals=()):
     """Write `figures` (a dict) with machine, versions and commit to results/<name>.json.
 
     `rivals` are the packages compared with, whose versions are recorded too.
     """
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
-    packages = ("skanomaly", "torch", "torchvision", "scikit-learn", "numpy", "scipy", *rivals)
-    report = {
-        **figures,
-        "machine": describe_machine(),
-        "versions": {package: version(package) for package in packages},
-        "commit": commit,
-    }
+    report = {**figures, **describe_run(rivals)}
     RESULTS.mkdir(exist_ok=True)
     path = _path(name)
     path.write_text(json.dumps(report, indent=2) + "\n")
