@@ -31,10 +31,11 @@ SETS = ("cifar10", "fashion_mnist")
 N_TRAIN, N_TEST = 3_000, 1_000
 SEVERITY = 3
 PRINTED = {**DUMDetector.PUBLISHED, "hidden_layers": (256, 256, 256)}
+WHITENED = {"scaling": "whitened"}  # the default if the encoder is passed
 ON_EMBEDDINGS = {
     "DUM": {},
     "DUM, circular": {"covariance": "circular"},
-    "DUM, whitened": {"scaling": "whitened"},
+    "DUM, standardised": {"scaling": "standard"},
     "DUM, marginal views": {"views": "marginal"},
     "DUM, printed": PRINTED,
 }
@@ -86,12 +87,12 @@ def fit_detectors(train, epochs, seed):
     encoder, untrained = fit_encoder(epochs), fit_encoder(0)
     embeddings = encoder.transform(train)
     fitted = {
-        name: (encoder, DUMDetector(**options, random_state=seed).fit(embeddings))
+        name: (encoder, DUMDetector(**WHITENED | options, random_state=seed).fit(embeddings))
         for name, options in ON_EMBEDDINGS.items()
     }
     fitted["DUM, untrained encoder"] = (
         untrained,
-        DUMDetector(random_state=seed).fit(untrained.transform(train)),
+        DUMDetector(**WHITENED, random_state=seed).fit(untrained.transform(train)),
     )
     fitted["k-Cos (Mah)"] = encoder, MahalanobisCosine().fit(embeddings)
     for name, options in ON_IMAGES.items():

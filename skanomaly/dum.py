@@ -93,8 +93,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         :class:`SelfSupervisedEncoder`. None embeds images as they are.
     scaling : {"auto", "standard", "minmax", "quantile", "whitened"}, default="auto"
         How the columns of embeddings are scaled. "whitened" takes the whitened principal
-        components with 99% of the variance instead of the columns. "auto" does so with more than
-        256 columns, and is "standard" otherwise.
+        components with 99% of the variance instead of the columns. "auto" does so for what an
+        encoder returns and for more than 256 columns, and is "standard" otherwise.
     hidden_layers : tuple of int, default=(64, 64)
         Widths of the hidden layers of a network.
     n_estimators : int, default=16
@@ -321,7 +321,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         )
         embeddings = embed(self.encoder_, X)
         refuse_overflow(embeddings)
-        self.scaler_ = fit_scaler(self.scaling, embeddings, seed)
+        self.scaler_ = fit_scaler(self.scaling, embeddings, seed, encoded=self.encoder_ is not None)
         scaled = self.scaler_.transform(embeddings)
         random_state = np.random.RandomState(seed)
         rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)

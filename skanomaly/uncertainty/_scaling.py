@@ -36,16 +36,21 @@ class SpreadLimiter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return validate_data(self, X, dtype=np.float64, reset=False) / self.scale_
 
 
-def fit_scaler(scaling: str, embeddings: np.ndarray, seed: int) -> Any:
-    """A transformer of that kind, fitted to the embeddings."""
+def fit_scaler(scaling: str, embeddings: np.ndarray, seed: int, *, encoded: bool = False) -> Any:
+    """A transformer of that kind, fitted to the embeddings.
+
+    "auto" is "whitened" for what an encoder has `encoded`, and for many columns.
+    """
     n_samples, n_features = embeddings.shape
+    if scaling == "auto":
+        scaling = "whitened" if encoded or n_features > WIDE else "standard"
     varies = (embeddings != embeddings[0]).any()
     scaler: Any
     if scaling == "minmax":
         scaler = MinMaxScaler()
     elif scaling == "quantile":
         scaler = QuantileTransformer(n_quantiles=min(1000, n_samples), random_state=seed)
-    elif varies and (scaling == "whitened" or (scaling == "auto" and n_features > WIDE)):
+    elif scaling == "whitened" and varies:
         solver = "covariance_eigh" if n_samples > n_features else "full"
         scaler = make_pipeline(SpreadLimiter(), PCA(EXPLAINED, whiten=True, svd_solver=solver))
     else:
