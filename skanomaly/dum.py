@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -20,28 +17,15 @@ from ._training_rows import TrainingRows
 from .base import OutlierDetector, atomic_fit
 from .encoders._augmentations import PRESETS
 from .inputs import check_samples, refuse_overflow
-from .training import (
-    Recipe,
-    check_training_parameters,
-    distributed,
-    resolve_device,
-    seeded,
-    train,
-)
+from .training import check_training_parameters, distributed, resolve_device
 from .uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
     SCALINGS,
-    RowViews,
-    UncertaintyTask,
-    VarianceNetworks,
-    bounds,
     compare_with,
-    draw_columns,
-    draw_rows,
     embed,
-    embed_views,
     fit_encoder,
+    fit_networks,
     fit_scaler,
     held_out_mask,
     log_norm,
@@ -323,27 +307,11 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         refuse_overflow(embeddings)
         self.scaler_ = fit_scaler(self.scaling, embeddings, seed, encoded=self.encoder_ is not None)
         scaled = self.scaler_.transform(embeddings)
-        random_state = np.random.RandomState(seed)
-        rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
-        columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
-        with seeded(seed, device):
-            low, high = bounds(scaled)
-            networks = self._make_networks(columns, low, high)
-            samples = self._stack_samples(X, scaled, rows, columns, low, high, seed)
-            self.history_ = train(
-                self,
-                self._make_task(networks, device),
-                samples,
-                X,
-                recipe=replace(Recipe.of(self), optimizer="adam", weight_decay=0.0),
-                device=device,
-                seed=seed,
-                fitted_attributes=lambda task: {
-                    "networks_": copy.deepcopy(task.networks).cpu().eval()
-                },
-            )
+        self.networks_, rows, self.history_ = fit_networks(
+            self, X, scaled, self._scale, device=device, seed=seed
+        )
         self._known = TrainingRows.of(X)
-        self._keep_networks(networks, scaled, rows)
+        self._score_training_samples(scaled, rows)
         return self
 
     def transform(self, X):
@@ -476,43 +444,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         with np.errstate(over="ignore"):  # of samples far outside
             return np.nan_to_num(self.scaler_.transform(embeddings))
 
-    def _make_networks(self, columns: np.ndarray, low, high) -> VarianceNetworks:
-        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in (low, high))
-        n_outputs = columns.shape[1] if self.covariance == "diag" else 1
-        return VarianceNetworks(torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs)
-
-    def _stack_samples(self, X, scaled, rows, columns, low, high, seed: int) -> np.ndarray:
-        """Float32 embeddings (size, n_estimators, 1 + n_views, n_columns) to train on."""
-
-        def take(embeddings, index):  # (n, n_views, n_features), (size, n_estimators)
-            taken = [embeddings[index[:, i]][..., own] for i, own in enumerate(columns)]
-            limits = low[columns][:, None], high[columns][:, None]
-            return np.stack(taken, axis=1).clip(*limits).astype(np.float32)
-
-        clean = take(scaled[:, None], rows.T)
-        if self.augment is None:
-            return clean
-        used, place = np.unique(rows.T, return_inverse=True)
-        views = embed_views(X[used], self.augment, self._scale, seed)
-        return np.concatenate([clean, take(views, place.reshape(rows.T.shape))], axis=2)
-
-    def _make_task(self, networks: VarianceNetworks, device) -> UncertaintyTask:
-        views = self.views
-        if isinstance(views, str):
-            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
-            views = RowViews(views, low[:, None].to(device), high[:, None].to(device))
-        return UncertaintyTask(
-            networks,
-            views,
-            objective=self.objective,
-            bag_size=self.bag_size,
-            trim=self.trim,
-            norm=self.norm,
-            sampled=self.expectation == "sampled",
-        ).to(device)
-
-    def _keep_networks(self, networks: VarianceNetworks, scaled: np.ndarray, rows) -> None:
-        self.networks_ = networks.cpu().eval()
+    def _score_training_samples(self, scaled: np.ndarray, rows: np.ndarray) -> None:
+        """By the networks that were not trained on the sample, or by all if there is none."""
         mask = held_out_mask(rows, len(scaled))
         self.held_out_ = mask.any(axis=1)
         mask[~self.held_out_] = True

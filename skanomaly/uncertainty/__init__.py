@@ -1,7 +1,8 @@
 """The parts of the deep uncertainty model (DUM)."""
 
-from ._embedding import embed, embed_views, fit_encoder
+from ._embedding import embed, fit_encoder
 from ._experts import product_of_experts
+from ._fit import fit_networks
 from ._network import VarianceNetworks, log_norm, log_variances, mean_of_columns
 from ._objectives import OBJECTIVES
 from ._samples import bounds, draw_columns, draw_rows, held_out_mask
@@ -22,8 +23,8 @@ __all__ = [
     "draw_columns",
     "draw_rows",
     "embed",
-    "embed_views",
     "fit_encoder",
+    "fit_networks",
     "fit_scaler",
     "held_out_mask",
     "log_norm",
