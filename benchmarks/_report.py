@@ -62,8 +62,17 @@ def extend_report(name, figures, results, rivals=()):
 
 def read_results(name):
     """What `extend_report` has written so far."""
+    return _read(name).get("results", {})
+
+
+def read_about(name):
+    """Options, machine, versions and commit of those."""
+    return {key: value for key, value in _read(name).items() if key != "results"}
+
+
+def _read(name):
     path = _path(name)
-    return json.loads(path.read_text())["results"] if path.exists() else {}
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _path(name):

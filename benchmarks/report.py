@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skanomaly.encoders._self_supervised import COLLAPSED
 
+from . import _dum_report
 from ._cells import ResultError, read_results
 from ._estimates import (
     MIN_PAIRS,
@@ -239,6 +240,9 @@ def main(argv=None):
     )
     args.output.write_text(page)
     print(f"wrote {args.output} from {len(results)} results")
+    of_dum = args.output.with_name(f"{args.output.stem}_dum.md")
+    of_dum.write_text(_dum_report.render(args.papers))
+    print(f"wrote {of_dum}")
     return 0
 
 

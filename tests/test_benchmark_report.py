@@ -1,12 +1,13 @@
 """The page with the NSA paper's figures beside ours."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import _cells, _nsa_tables, report
+from benchmarks import _cells, _dum_report, _nsa_tables, _report, report
 from benchmarks._cells import Cell
 
 from .test_benchmarks import TRAINED, make_figures
@@ -146,3 +147,33 @@ def test_our_rows_and_columns_are_the_papers(number):
     assert table.rows.keys() <= figures.keys()
     assert table.columns.keys() - {_nsa_tables.PRINTED} <= set(columns)
     assert any(figures[row][column] for row in table.rows for column in table.columns)
+
+
+def test_page_of_dum_has_the_papers_figures_beside_ours(tmp_path, monkeypatch):
+    def write(name, results):
+        about = {"seeds": 2, "machine": {"accelerator": None, "cores": 2}, "commit": "abc"}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**about, "results": results}))
+
+    monkeypatch.setattr(_report, "RESULTS", tmp_path)
+    timed = {"fit_seconds": 2.0, "score_seconds": 0.5}
+    of_pima = {"DUM": {"auroc": [80, 10], **timed}, "EE": {"auroc": [None, None]}}
+    of_skin = {"DUM": {"auroc": [60, 70], **timed}, "EE": {"auroc": [40, 42], **timed}}
+    write("dum_table2", {"uci_pima": of_pima, "skin": of_skin})
+    auroc = {"DUM": {"fashion_mnist": 90.0, "digits": 80.0, "fog": 70.0}}
+    write(
+        "dum_images", {"cifar10, seed 0": {"auroc": auroc, "p_value": {"digits": 0, "fog": 1e-9}}}
+    )
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    (papers / "dum_table2.csv").write_text("dataset,DUM,EE\nPIMA,81.5,67.9\nSkin,96.2,89.2\n")
+    (papers / "dum_table1.csv").write_text("corruption,cifar10c_auroc\nFog,64.2\n")
+    page = _dum_report.render(papers)
+    lines = page.splitlines()
+    # 50 for what is missing; ranks 2, 1 and 1, 2
+    assert "| DUM | 55.0 | 1.5 | 45.0 (uci_pima) | 28.28 | 75.0 | 0 | 2.00 | 0.50 |" in lines
+    assert "| EE | 45.5 | 1.5 | 41.0 (skin) | 0.71 | 54.5 | 2 | 2.00 | 0.50 |" in lines
+    assert "| PIMA | 85.0 (81.5) | - (67.9) |" in lines
+    assert "| Skin | 65.0 (96.2) | 59.0 (89.2) |" in lines
+    assert "| cifar10, digits | 80.0 |" in lines
+    assert "| Fog | 64.2 | 70.0 | 1e-09 |" in lines
+    assert page.count("not run") == 3
