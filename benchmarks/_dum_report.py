@@ -25,6 +25,7 @@ def render(papers):
     for name, title, render_results in (
         ("dum_table2", "Table 2: tables that hold their anomalies", _render_tables),
         ("dum_table2", "Table 2: the paper's sets, without orientation", _render_paper_sets),
+        ("dum_table2_full", "Table 2: two sets with all their rows", _render_tables),
         ("dum_printed_4096", "The printed method with the printed width", _render_paper_sets),
         ("dum_table2_embeddings", "The same of embeddings", _render_tables),
         ("dum_study", "What the variance is learned from", _render_study),
