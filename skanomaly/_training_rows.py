@@ -84,5 +84,6 @@ def fingerprint(X: Array) -> np.ndarray:
         if X.ndim == 2:
             rows = rows.astype(np.float64) + 0.0  # so that -0.0 and 0.0, 1 and 1.0 are the same
         rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
-        digests += [blake2b(row.data, digest_size=8).digest() for row in rows]
+        as_bytes = rows.view(f"V{rows[0].nbytes}").ravel().tolist()
+        digests += [blake2b(row, digest_size=8).digest() for row in as_bytes]
     return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -102,9 +102,11 @@ def test_code_of_the_page_on_uncertainty_runs(capsys):
 
 def test_code_of_the_page_on_diagnostics_runs(capsys):
     page = (ROOT / "docs" / "diagnostics.md").read_text()
+    names = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.S):
-        exec(block, {})
-    figures, aligned, accuracies = capsys.readouterr().out.splitlines()
+        exec(block, names)
+    figures, aligned, accuracies, recorded = capsys.readouterr().out.splitlines()
+    assert recorded.count(",") == 3  # two epochs of two recorders
     kappa, mmd, uniform = map(float, figures.split())
     assert kappa > 1 and 0 < mmd < 0.1 and -4 < uniform < -2
     assert 0 < float(aligned) < 0.1

@@ -75,8 +75,9 @@ class VarianceNetworks(nn.Module):
     def of_embeddings(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Log-variances (n_networks, n, n_outputs) of whole embeddings (n, n_features)."""
         inside = embeddings.clamp(self.low, self.high)
+        log_variance = self._network(self._take(inside))
         excess = (embeddings - inside).abs()
-        return self._grow(self._network(self._take(inside)), self._take(excess))
+        return self._grow(log_variance, self._take(excess)) if excess.any() else log_variance
 
     def _take(self, embeddings: torch.Tensor) -> torch.Tensor:
         if (self.columns == self.columns[0]).all():  # then one copy serves all networks
