@@ -75,7 +75,8 @@ def _render_tables(results, papers):
             known = [each[key] for each in of_sets if key in each]
             seconds.append(f"{np.mean(known):.2f}" if known else "-")
         worst = f"{f['worst_set'][1]} ({f['worst_set'][0]})"
-        figures = f["mean"], f["mean_rank"], worst, f["std_over_seeds"], f["without_orientation"]
+        std = "-" if f["std_over_seeds"] is None else f["std_over_seeds"]
+        figures = f["mean"], f["mean_rank"], worst, std, f["without_orientation"]
         rows.append([method, *figures, n_missing, *seconds])
     methods = list(next(iter(results.values())))
     each_set = [
