@@ -13,7 +13,7 @@ import argparse
 import time
 
 import numpy as np
-from _report import extend_report, read_results
+from _report import extend_report
 from _tables import add_arguments, draw, read_sets, without_orientation
 from sklearn.metrics import roc_auc_score
 
@@ -82,23 +82,6 @@ def summarize(auroc, names):
     }
 
 
-def print_table(results):
-    """Markdown: mean and worst set of each setting, as they are and without orientation."""
-    print("| setting | seeds | tables | worst | without orientation | embeddings | worst |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
-    for setting, figures in results.items():
-        tables, embeddings = (figures[folder] for folder in FOLDERS)
-        cells = (
-            figures["seeds"],
-            tables["mean"],
-            tables["worst_set"][1],
-            tables["without_orientation"],
-            embeddings["mean"],
-            embeddings["worst_set"][1],
-        )
-        print(f"| {setting} |", " | ".join(f"{cell:.4g}" for cell in cells), "|")
-
-
 def main():
     parser = argparse.ArgumentParser()
     add_arguments(parser, rows=1_000)
@@ -119,7 +102,6 @@ def main():
         print(setting, brief, figures["seconds"], "s", flush=True)
         if not args.small:
             extend_report("dum_study", about, {setting: figures})
-    print_table(read_results("dum_study"))
 
 
 if __name__ == "__main__":

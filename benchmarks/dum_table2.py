@@ -12,29 +12,21 @@ must be read; no detector here is turned by it. The printed network has `--print
 layer, 4096 in the paper.
 
 Needs pyod. About an hour on one core. Writes results/dum_table2[_embeddings].json, or --name,
-after each set; sets that it has are not done again. --small is a quick check that writes nothing.
+after each set; sets that it has are not done again. `python -m benchmarks.report` puts the
+paper's figures beside ours. --small is a quick check that writes nothing.
 """
 
 import argparse
-import csv
 import multiprocessing
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, TimeoutError
-from pathlib import Path
 
 import numpy as np
 import torch
 from _report import extend_report, read_results
 from _rivals import RIVALS
-from _tables import (
-    PAPER_SETS,
-    add_arguments,
-    draw,
-    read_sets,
-    summarize,
-    without_orientation,
-)
+from _tables import add_arguments, draw, read_sets, summarize
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import minmax_scale
 
@@ -115,32 +107,11 @@ def evaluate(read, worker, args):
     return figures
 
 
-def print_beside_paper(results, papers):
-    """Ours and the paper's of each set of its Table 2, without orientation."""
-    path = Path(papers, "tables", "dum_table2.csv")
-    if not path.exists():
-        return
-    with path.open() as file:
-        rows = {row["dataset"]: row for row in csv.DictReader(file)}
-    methods = list(next(iter(results.values())))
-    print("\nwithout orientation, ours / paper's\n| |", " | ".join(methods), "|")
-    print("|---|" + "--:|" * len(methods))
-    for theirs, ours in PAPER_SETS.items():
-        cells = []
-        for method in methods if ours in results else ():
-            auroc = [value for value in results[ours][method]["auroc"] if value is not None]
-            own = f"{without_orientation(np.array(auroc)).mean():.1f}" if auroc else "-"
-            cells.append(f"{own} / {rows[theirs][method.split()[0]]}")
-        if cells:
-            print(f"| {theirs} |", " | ".join(cells), "|")
-
-
 def main():
     parser = argparse.ArgumentParser()
     add_arguments(parser, rows=2_000)
     methods = "DUM", "DUM printed", *RIVALS
     parser.add_argument("--folder", choices=("tabular", "embeddings"), default="tabular")
-    parser.add_argument("--papers", default="../shared/papers", help="folder with the tables")
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--limit", type=float, default=120, help="seconds of a fit and its scores")
     parser.add_argument("--printed-width", type=int, default=256)
@@ -161,7 +132,6 @@ def main():
             extend_report(name, about, {set_name: results[set_name]}, rivals=["pyod"])
     for method, figures in summarize(results).items():
         print(f"{method:12s}", figures)
-    print_beside_paper(results, args.papers)
 
 
 if __name__ == "__main__":
