@@ -1,4 +1,4 @@
-"""Images of a public set: from the data folder, or as torchvision stores them."""
+"""Public sets: tables from the data folder, images from it or as torchvision stores them."""
 
 import importlib.util
 from pathlib import Path
@@ -44,6 +44,25 @@ def read_images(name, split, data="../shared/data", root=None):
             f'{loader}({root!r}, split={split!r}, download=True)"'
         ) from error
     return found.images, found.labels
+
+
+def read_tables(args, *folders):
+    """Functions that return rows and labels (1 = anomaly), by the name of the set.
+
+    `args` has what `_tables.add_arguments` adds.
+    """
+    path = Path(args.data, "load.py")
+    if not path.exists():
+        raise FileNotFoundError(f"--data {args.data} has no load.py that reads the sets in it")
+    load = _import(path)
+    known = [name for folder in folders for name in load.names(folder)]
+    names = known if args.sets is None else args.sets
+    if args.small:
+        names = known[:2]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--sets {name} is not known; pass some of {', '.join(known)}")
+    return {name: lambda name=name: load.table(name) for name in names}
 
 
 def _import(file):

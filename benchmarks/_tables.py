@@ -1,8 +1,5 @@
 """Tables that hold their anomalies already when detectors are fitted, as in DUM's Table 2."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.impute import SimpleImputer
@@ -30,24 +27,6 @@ def add_arguments(parser, rows):
     parser.add_argument("--rows", type=int, default=rows, help="rows of each set at most")
     parser.add_argument("--sets", nargs="+", help="names of sets; all by default")
     parser.add_argument("--small", action="store_true", help="two sets, no result file")
-
-
-def read_sets(args, *folders):
-    """Functions that return rows and labels (1 = anomaly), by the name of the set."""
-    path = Path(args.data, "load.py")
-    if not path.exists():
-        raise FileNotFoundError(f"--data {args.data} has no load.py that reads the sets in it")
-    spec = importlib.util.spec_from_file_location("load", path)
-    load = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(load)
-    known = [name for folder in folders for name in load.names(folder)]
-    names = known if args.sets is None else args.sets
-    if args.small:
-        names = known[:2]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--sets {name} is not known; pass some of {', '.join(known)}")
-    return {name: lambda name=name: load.table(name) for name in names}
 
 
 def draw(X, y, seed, n_rows):

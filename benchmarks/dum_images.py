@@ -20,10 +20,12 @@ import torch
 from _corruptions import NAMES, corrupt_images
 from _data import read_images
 from _report import extend_report
+from _scores import NeighborDistance
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder
 
@@ -66,17 +68,6 @@ def read_sets(args):
     return sets | {"digits": (None, digits)}
 
 
-class Nearest:
-    """Distance to the nearest training image in pixels."""
-
-    def fit(self, X):
-        self.model = NearestNeighbors(n_neighbors=1).fit(X.reshape(len(X), -1))
-        return self
-
-    def score_samples(self, X):
-        return -self.model.kneighbors(X.reshape(len(X), -1))[0][:, 0]
-
-
 def fit_detectors(train, epochs, seed):
     """Functions that score images, by name, and the detector of the default and its encoder."""
 
@@ -98,7 +89,8 @@ def fit_detectors(train, epochs, seed):
     for name, options in ON_IMAGES.items():
         detector = DUMDetector(FrozenEstimator(encoder), **options, random_state=seed)
         fitted[name] = None, detector.fit(train)
-    fitted["nearest pixels"] = None, Nearest().fit(train)
+    flatten = FunctionTransformer(lambda images: images.reshape(len(images), -1))
+    fitted["nearest pixels"] = None, make_pipeline(flatten, NeighborDistance()).fit(train)
     return fitted
 
 

@@ -13,8 +13,9 @@ import argparse
 import time
 
 import numpy as np
+from _data import read_tables
 from _report import extend_report
-from _tables import add_arguments, draw, read_sets, without_orientation
+from _tables import add_arguments, draw, summarize
 from sklearn.metrics import roc_auc_score
 
 from skanomaly import DUMDetector
@@ -57,29 +58,21 @@ SETTINGS = {
 
 
 def evaluate(options, sets, args):
-    """AUROC (sets, seeds)."""
-    auroc = np.empty((len(sets), args.seeds))
-    for i, read in enumerate(sets.values()):
+    """Figures over all sets, and the mean AUROC of each."""
+    results = {}
+    for name, read in sets.items():
+        auroc = []
         for seed in range(args.seeds):
             X, is_anomaly = draw(*read(), seed, args.rows)
             detector = DUMDetector(
                 **{"n_estimators": N_ESTIMATORS, **options}, random_state=seed
             ).fit(X)
-            auroc[i, seed] = 100 * roc_auc_score(is_anomaly, -detector.score_samples(X))
-    return auroc
-
-
-def summarize(auroc, names):
-    per_set = auroc.mean(axis=1)
-    return {
-        "mean": round(float(per_set.mean()), 2),
-        "worst_set": [names[per_set.argmin()], round(float(per_set.min()), 1)],
-        "without_orientation": round(float(without_orientation(auroc).mean()), 2),
-        "std_over_seeds": round(float(auroc.std(axis=1, ddof=1).mean()), 2)
-        if auroc.shape[1] > 1
-        else None,
-        "each_set": dict(zip(names, per_set.round(1).tolist(), strict=True)),
-    }
+            auroc.append(100 * roc_auc_score(is_anomaly, -detector.score_samples(X)))
+        results[name] = {"DUM": {"auroc": auroc}}
+    figures = summarize(results)["DUM"]
+    del figures["mean_rank"]  # of one
+    each_set = {name: round(np.mean(of["DUM"]["auroc"]), 1) for name, of in results.items()}
+    return {**figures, "each_set": each_set}
 
 
 def main():
@@ -89,13 +82,12 @@ def main():
     args = parser.parse_args()
     if args.small:
         args.seeds, args.rows, args.settings = 1, 100, ["default", "cosine"]
-    folders = {folder: read_sets(args, folder) for folder in FOLDERS}
+    folders = {folder: read_tables(args, folder) for folder in FOLDERS}
     about = {"rows": args.rows, "n_estimators": N_ESTIMATORS}
     for setting in args.settings:
         start = time.perf_counter()
         figures = {
-            folder: summarize(evaluate(SETTINGS[setting], sets, args), list(sets))
-            for folder, sets in folders.items()
+            folder: evaluate(SETTINGS[setting], sets, args) for folder, sets in folders.items()
         }
         figures |= {"seeds": args.seeds, "seconds": round(time.perf_counter() - start)}
         brief = {k: (v["mean"], v["worst_set"]) for k, v in figures.items() if k in FOLDERS}

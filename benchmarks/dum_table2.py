@@ -24,9 +24,10 @@ from concurrent.futures import ProcessPoolExecutor, TimeoutError
 
 import numpy as np
 import torch
+from _data import read_tables
 from _report import extend_report, read_results
 from _rivals import RIVALS
-from _tables import add_arguments, draw, read_sets, summarize
+from _tables import add_arguments, draw, summarize
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import minmax_scale
 
@@ -123,7 +124,7 @@ def main():
     about = {key: getattr(args, key) for key in ("seeds", "rows", "limit", "printed_width")}
     results = {} if args.small else read_results(name)
     worker = Worker(args.limit)
-    for set_name, read in read_sets(args, args.folder).items():
+    for set_name, read in read_tables(args, args.folder).items():
         if set_name in results:
             continue
         results[set_name] = evaluate(read, worker, args)
