@@ -15,6 +15,7 @@ from sklearn.svm import OneClassSVM
 from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.datasets import one_vs_rest
 
+from ._curves import N_POINTS, CurveRecorder, curves_of, embedding_of
 from ._scores import (
     OTHER_SCORES,
     SCORES,
@@ -138,17 +139,24 @@ def draw(cell, y, y_test):
     return data.X_train, data.y_train, data.X_test, data.y_test == -1
 
 
-def compute(cell, splits, checkpoint=None):
+def compute(cell, splits, checkpoint=None, with_curves=False):
     """Figures of a cell as a dict of what JSON holds.
 
     `splits` are the images and labels of the training and the test split; `checkpoint` is a file
-    that keeps the state of a training.
+    that keeps the state of a training; `with_curves` records what the training does.
     """
     (X, y), (X_test, y_test) = splits
     rows, signs, test_rows, is_anomaly = draw(cell, y, y_test)
     train, test = (resize(images, cell.image_size) for images in (X[rows], X_test[test_rows]))
     if _has_network(cell.method):
-        auroc, about = _evaluate_encoder(cell, train, test, is_anomaly, checkpoint)
+        encoder = make_encoder(cell)
+        if checkpoint is not None:
+            encoder.set_params(checkpoint=checkpoint)
+        if with_curves:
+            every = max(1, (cell.epochs or 0) // N_POINTS)
+            recorder = CurveRecorder(train, test, y_test[test_rows], cell.normal, every)
+            encoder.set_params(callbacks=[recorder])
+        auroc, about = _evaluate_encoder(encoder, train, test, is_anomaly)
     else:
         auroc, about = _evaluate_rival(cell, train, test, is_anomaly)
     on_gpu = cell.method not in PIXEL_RIVALS and torch.cuda.is_available()
@@ -190,10 +198,7 @@ def _evaluate_rival(cell, train, test, is_anomaly):
     return auroc, {"seconds": round(time.perf_counter() - start, 2)}
 
 
-def _evaluate_encoder(cell, train, test, is_anomaly, checkpoint):
-    encoder = make_encoder(cell)
-    if checkpoint is not None:
-        encoder.set_params(checkpoint=checkpoint)
+def _evaluate_encoder(encoder, train, test, is_anomaly):
     _fit_to_the_end(encoder, train)
     fitted, about = time.perf_counter(), {}
     history = getattr(encoder, "history_", [])
@@ -201,6 +206,8 @@ def _evaluate_encoder(cell, train, test, is_anomaly, checkpoint):
     if history:
         last = {name: history[-1][name] for name in ("loss", "kappa", "embedding_std")}
         about = {"training": {"epochs": len(history), "seconds": round(seconds, 2), **last}}
+        curves = curves_of(history)
+        about |= {"curves": curves} if curves["epoch"] else {}
     auroc = _score_layers(encoder, train, test, is_anomaly)
     return auroc, about | {"seconds": round(seconds + time.perf_counter() - fitted, 2)}
 
@@ -220,7 +227,7 @@ def _score_layers(encoder, train, test, is_anomaly):
     maps = auroc_of_maps(encoder, train, test, is_anomaly)
     auroc = {f"{row}/{column}": value for (row, column), value in maps.items()}
     layers = list(encoder.layer_slices_)
-    embedding = [name for name in layers if name.endswith("(1x1)")][-1]
+    embedding = embedding_of(encoder)
     # Table 11: the last pooled map and the ensemble; the last is what NSADetector does by default
     auroc |= {score: auroc[f"{embedding}/{score}"] for score in SCORES}
     auroc |= {"ens": auroc["Ens./Ens."], "ens_printed": auroc["Ens. printed/Ens."]}

@@ -4,7 +4,7 @@ import itertools
 
 from ._cells import OF_IMAGES, OF_TRAINING, Cell
 from ._nsa_methods import OBJECTIVES
-from ._nsa_tables import N_CLASSES, PAPER_EPOCHS, tasks_of
+from ._nsa_tables import FIGURE_TASKS, N_CLASSES, PAPER_EPOCHS, tasks_of
 
 PAPER = {
     "backbone": "resnet18",
@@ -25,6 +25,8 @@ SMALL_BUDGET = {
 }
 SMALL_CLASSES = {"fashion_mnist": [0, 6], "cifar10": [1, 4]}
 SMALL_OBJECTIVES = ("simclr", "simsiam", "byol")
+OF_FIGURES = {"epochs": dict.fromkeys(OBJECTIVES, 5_000), "seeds": 1}
+OF_SMALL_FIGURES = OF_FIGURES | {"epochs": dict.fromkeys(OBJECTIVES, 200)}
 
 
 def plan(args):
@@ -36,7 +38,8 @@ def plan(args):
         If a data set has no such class, or nothing is left to compute.
     """
     recipe = _recipe(args)
-    tasks = [task | replaced for task in tasks_of(args.table) for replaced in _replaced(args, task)]
+    wanted = FIGURE_TASKS if args.figures else tasks_of(args.table)
+    tasks = [task | replaced for task in wanted for replaced in _replaced(args, task)]
     if args.small:
         tasks = [task for task in tasks if task["dataset"] == tasks[0]["dataset"]]
     cells = [
@@ -56,6 +59,8 @@ def plan(args):
 
 def _recipe(args):
     recipe = dict(SMALL_BUDGET if args.small_budget or args.small else PAPER)
+    if args.figures:
+        recipe |= OF_SMALL_FIGURES if args.small_budget else OF_FIGURES
     if args.small:
         few = {"train_images": 40, "test_images": 5, "seeds": 1}
         recipe |= few | {"epochs": dict.fromkeys(OBJECTIVES, 1)}
@@ -92,9 +97,12 @@ def _classes(args, dataset):
     for normal in args.classes or []:
         if normal not in known:
             raise ValueError(f"--classes {normal}: {dataset} has the classes {list(known)}")
-    if args.small:
-        return (args.classes or known)[:1]
-    return args.classes or (SMALL_CLASSES.get(dataset, known) if args.small_budget else known)
+    if args.figures:
+        classes = range(4)
+    else:
+        classes = SMALL_CLASSES.get(dataset, known) if args.small_budget else known
+    classes = args.classes or classes
+    return classes[:1] if args.small else classes
 
 
 def _make_cell(task, recipe, normal, seed):

@@ -219,6 +219,9 @@ TABLES = {
         {score: {"figure": score} for score in (*SIX_SCORES, PRINTED)},
     ),
 }
+FIGURE_TASKS = [  # figures 2 to 8
+    {"dataset": "cifar10"} | CLEAN | SHORT[name] for name in ("SC", "SC(n)", "SS", "SS(n)")
+]
 
 
 def tasks_of(number):

@@ -3,7 +3,8 @@
     python -m benchmarks.nsa --table 11                       # as in the paper; wants a GPU
     python -m benchmarks.nsa --table 11 --small-budget        # for two cores
     python -m benchmarks.nsa --table 11 --small-budget --list # what is done, what is left
-    python -m benchmarks.report                               # docs/results.md
+    python -m benchmarks.nsa --figures --small-budget         # curves instead of a table
+    python -m benchmarks.report                               # docs/results.md, results_curves.md
 
 Started again, it goes on where it was; started several times with the same folder, the processes
 share the work. --table says which cells, other options replace its values: --table 11 --dataset
@@ -16,6 +17,10 @@ of 1e-4.) For such trainings there is --checkpoints: killed, they go on where th
 --small-budget takes two classes each of Fashion-MNIST and CIFAR-10, 1,000 training images and 250
 test images of each class, SimCLR, SimSiam and BYOL, the compact network, 30 epochs with the
 encoder's default batches and learning rate, and two seeds.
+
+--figures trains SimCLR and SimSiam on four classes of CIFAR-10 and records detection and what the
+embedding is like along the way, for figures 2 to 8: 5,000 epochs as in the paper, 200 and one seed
+with --small-budget. Its results have a folder of their own.
 --small is a check in seconds with a few images and one epoch; its results go to a temporary folder.
 """
 
@@ -32,6 +37,7 @@ from ._nsa_plan import plan
 from ._nsa_tables import N_CLASSES, NORMALIZE, TABLES
 
 RESULTS = _report.RESULTS / "nsa"
+CURVES = _report.RESULTS / "nsa_curves"
 
 
 def parse(argv):
@@ -41,7 +47,9 @@ def parse(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--table", type=int, choices=TABLES, default=11)
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--table", type=int, choices=TABLES, default=11)
+    wanted.add_argument("--figures", action="store_true", help="curves of trainings, see above")
     add("--dataset", nargs="+", choices=N_CLASSES, help="default: the table's")
     add("--classes", type=int, nargs="+", help="which are normal in turn; default: all")
     add("--objective", nargs="+", choices=OBJECTIVES, help="default: the table's")
@@ -60,13 +68,14 @@ def parse(argv):
     add("--image-size", type=int, help="resize images to this height and width")
     add("--data", default="../shared/data", help="folder with a load.py; see _data.py")
     add("--root", help="folder with torchvision's files, if --data does not hold the set")
-    add("--results", type=Path, default=RESULTS, help="folder of the result files")
+    add("--results", type=Path, help="folder of the result files")
     add("--checkpoints", action="store_true", help="keep the state of trainings, to go on with")
     add("--list", action="store_true", help="print the cells and run nothing")
     add("--small-budget", action="store_true", help="for two cores, see above")
     add("--small", action="store_true", help="a check in seconds")
     args = parser.parse_args(argv)
     _check(parser, args)
+    args.results = args.results or (CURVES if args.figures else RESULTS)
     return args
 
 
@@ -77,6 +86,8 @@ def _check(parser, args):
         if value is not None and value < least:
             option = name.replace("_", "-")
             parser.error(f"argument --{option}: {value}; pass at least {least}")
+    if args.figures and args.methods:
+        parser.error("argument --methods: not with --figures, which are of trainings")
     for pollution in args.pollution or []:
         if not 0 <= pollution < 1:
             parser.error(f"argument --pollution: {pollution}; pass shares from 0 to below 1")
@@ -131,7 +142,7 @@ def run(cells, args):
             checkpoint = _cells.checkpoint_path(args.results, cell) if keeps else None
             try:
                 splits = read_splits(cell.dataset, args.data, args.root)
-                figures = _nsa_methods.compute(cell, splits, checkpoint)
+                figures = _nsa_methods.compute(cell, splits, checkpoint, args.figures)
             except Exception:  # the other cells are worth computing
                 n_failed += 1
                 print(f"{i}/{len(cells)} {cell.name} failed:", flush=True)

@@ -15,9 +15,10 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
 
-from benchmarks import _cells, _nsa_methods, _nsa_tables, _scores, nsa, report
+from benchmarks import _cells, _curves, _nsa_methods, _nsa_tables, _scores, nsa, report
 from benchmarks._cells import Cell
 from skanomaly import FeatureEnsemble, MahalanobisCosine
+from skanomaly.diagnostics import concentration, mmd_to_uniform
 
 ROOT = Path(__file__).parents[1]
 TRAINED = Cell("cifar10", 1, "simsiam", normalize="both", backbone="compact", epochs=1)
@@ -57,7 +58,7 @@ def computed(monkeypatch):
     """The cells that are computed; their figures are made up."""
     cells = []
 
-    def compute(cell, splits, checkpoint=None):
+    def compute(cell, splits, checkpoint=None, with_curves=False):
         cells.append(cell)
         return make_figures(0.5)
 
@@ -288,6 +289,28 @@ class TestFigures:
         assert_allclose(scores["dn2"], -nearest[:, :2].mean(axis=1))
         assert_allclose(_scores.PCAReconstruction(3).fit(X).score_samples(Y), 0, atol=1e-12)
 
+    def test_curves_of_a_training(self, run, splits, tmp_path):
+        options = ("--figures", "--objective", "simsiam", "--normalize", "both", "--epochs", "55")
+        status, printed = run(*options)
+        assert status == 0, printed.err
+        (result,) = _cells.read_results(tmp_path)
+        curves, cell = result["curves"], result["cell"]
+        assert curves["epoch"] == [1, *range(2, 55, 2)]
+        assert {len(values) for values in curves.values()} == {28}
+        # the rate of the last epoch is almost 0: its network is that of the epoch before
+        for score in "gde", "k_cos", "c_cos":
+            assert_allclose(curves[f"auroc_{score}"][-1], result["auroc"][score], atol=0.05)
+        (X, y), (X_test, y_test) = splits
+        rows, _, test_rows, is_anomaly = _nsa_methods.draw(cell, y, y_test)
+        encoder = _nsa_methods.make_encoder(cell).fit(X[rows])
+        recorder = _curves.CurveRecorder(X[rows], X_test[test_rows], y_test[test_rows], 6, 1)
+        last = recorder.record(encoder)
+        for name in _curves.CURVES:
+            assert_allclose(curves[name][-1], last[name], rtol=0.05, atol=0.05, err_msg=name)
+        layer = encoder.transform_layers(X_test[test_rows])["conv_block_3 (1x1)"]
+        assert_allclose(last["concentration_outliers"], concentration(layer[is_anomaly]))
+        assert_allclose(last["mmd_to_uniform"], mmd_to_uniform(layer[~is_anomaly]))
+
     def test_what_is_drawn(self, splits):
         (_, y), (_, y_test) = splits
         cell = Cell("cifar10", 6, "pixels", train_images=12, test_images=3)
@@ -321,6 +344,9 @@ def test_plans():
     assert count("--table", "11", "--small-budget") == 96
     assert count("--table", "9") == 30  # of two objectives and of SimCLR(-), ten classes each
     assert count("--table", "6", "--pollution", "0", "0.1", "--seeds", "3") == 60
+    assert count("--figures") == count("--figures", "--small-budget") == 16
+    assert {c.epochs for c in nsa.plan(nsa.parse(["--figures"]))} == {5_000}
+    assert nsa.parse(["--figures"]).results != nsa.parse([]).results
     cell = nsa.plan(nsa.parse(["--table", "6"]))[0]
     assert (cell.backbone, cell.epochs, cell.batch_size, cell.image_size) == (
         "resnet18",
@@ -338,6 +364,7 @@ BAD_OPTIONS = [
     (["--table", "12"], r"invalid choice: 12 \(choose from 1, 2"),
     (["--dataset", "mnist"], "invalid choice: 'mnist' .*cifar10.*svhn"),
     (["--objective", "moco"], "invalid choice: 'moco' .*simclr"),
+    (["--figures", "--methods", "pixels"], "--methods: not with --figures"),
     (["--methods", "lof"], "invalid choice: 'lof' .*untrained.*iforest"),
     (["--normalize", "all"], "invalid choice: 'all' .*both"),
     (["--pollution", "1"], "--pollution: 1.0; pass shares from 0 to below 1"),
