@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _report
+from ._markdown import table
 from ._tables import PAPER_SETS, summarize, without_orientation
 
 INTRODUCTION = """\
@@ -49,11 +50,6 @@ def _caption(name):
     return f"[{name}.json](../benchmarks/results/{name}.json): {', '.join(options)}, {device}.\n\n"
 
 
-def _table(columns, rows):
-    lines = [["", *columns], ["---", *["--:"] * len(columns)], *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def _read_paper(papers, name):
     """Rows of a table of the paper, by their first column."""
     path = Path(papers, f"{name}.csv")
@@ -83,7 +79,7 @@ def _render_tables(results, papers):
         [name, *(_spread(each[method]["auroc"]) for method in methods)]
         for name, each in results.items()
     ]
-    return f"{_table(columns, rows)}\n\n{_table(methods, each_set)}"
+    return f"{table(columns, rows)}\n\n{table(methods, each_set)}"
 
 
 def _spread(values):
@@ -105,7 +101,7 @@ def _render_paper_sets(results, papers):
                 own = f"{without_orientation(np.array(known)).mean():.1f}" if known else "-"
                 cells.append(f"{own} ({paper.get(theirs, {}).get(method.split()[0], '')})")
             rows.append([theirs, *cells])
-    return "Ours (the paper's).\n\n" + _table(methods, rows)
+    return "Ours (the paper's).\n\n" + table(methods, rows)
 
 
 def _render_study(results, papers):
@@ -116,7 +112,7 @@ def _render_study(results, papers):
         cells = [figures["seeds"], tables["mean"], tables["worst_set"][1]]
         cells += [tables["without_orientation"], embeddings["mean"], embeddings["worst_set"][1]]
         rows.append([setting, *(f"{cell:.4g}" for cell in cells)])
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def _by_set(results):
@@ -135,7 +131,7 @@ def _render_other_sets(results, papers):
         for other in others:
             cells = [_spread([run["auroc"][method][other] for run in runs]) for method in columns]
             rows.append([f"{name}, {other}", *cells])
-    return "Trained on the first set.\n\n" + _table(columns, rows)
+    return "Trained on the first set.\n\n" + table(columns, rows)
 
 
 def _render_corruptions(results, papers):
@@ -152,5 +148,5 @@ def _render_corruptions(results, papers):
             beside = paper[theirs]["cifar10c_auroc"] if name == "cifar10" else ""
             rows.append([theirs, beside, *cells, f"{p_value:.1g}"])
         columns = ["paper", *methods, "p-value of DUM, first seed"]
-        parts.append(f"### {name}\n\n{_table(columns, rows)}")
+        parts.append(f"### {name}\n\n{table(columns, rows)}")
     return "\n\n".join(parts)

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+from _markdown import table
 from sklearn.metrics import roc_auc_score
 
 from skanomaly import MahalanobisCosine
@@ -99,10 +100,11 @@ def summarize(values):
 
 def print_table(corner, columns, rows):
     """Markdown; `rows` have a name and cells, which are summaries in per cent, text or nothing."""
-    print(f"\n| {corner} |", " | ".join(columns), "|\n|---|" + "--:|" * len(columns))
-    for name, cells in rows.items():
-        cells = [_as_percent(cell) if isinstance(cell, dict) else str(cell) for cell in cells]
-        print(f"| {name} |", " | ".join(cells + [""] * (len(columns) - len(cells))), "|")
+    lines = [
+        [name, *(_as_percent(cell) if isinstance(cell, dict) else cell for cell in cells)]
+        for name, cells in rows.items()
+    ]
+    print("\n" + table(columns, lines, corner))
 
 
 def _as_percent(summary):

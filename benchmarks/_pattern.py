@@ -10,6 +10,7 @@ from ._estimates import (
     settings_of,
     values_of,
 )
+from ._markdown import table
 from ._nsa_methods import OBJECTIVES
 from ._nsa_tables import SIX_SCORES
 
@@ -33,33 +34,32 @@ def describe_pattern(results, paper):
     `paper` are the rows of Table 11, as read_paper returns them.
     """
     results = [result for result in results if result["cell"].method in OBJECTIVES]
-    lines = [EXPLANATION, "| both normalisations minus none | n | " + " | ".join(SIX_SCORES) + " |"]
-    lines.append("|---|--:|" + "--:|" * len(SIX_SCORES))
-    lines.append(_normalisation_row("paper, all", _paper_pairs(paper)))
+    normalised = [_normalisation_row("paper, all", _paper_pairs(paper))]
     for name, chosen in _scopes(results).items():
         pairs = {score: pairs_of(chosen, score) for score in SIX_SCORES}
         if pairs["ens"]:
-            lines.append(_normalisation_row(name, pairs))
-    lines += ["", "| scores | n | difference |", "|---|--:|--:|"]
+            normalised.append(_normalisation_row(name, pairs))
+    differences = []
     for (figure, other), name in FIGURES.items():
         n, mean, p = compare(pairs_of(results, figure, other))
-        lines.append(f"| {name} | {n} | {_format(mean, p)} |")
-    lines += ["", "| | of | Ens. best | best or second |", "|---|--:|--:|--:|"]
-    rows = {
+        differences.append([name, n, _format(mean, p)])
+    scored = {
         "paper, rows": [row for row in paper.values() if row["ens"] is not None],
         "ours, rows": mean_scores(results),
         "ours, cells": [result["auroc"] for result in results],
     }
-    for name, scored in rows.items():
-        best, second = rank_ensemble(scored)
-        lines.append(f"| {name} | {len(scored)} | {best} | {second} |")
-    return "\n".join(lines) + "\n"
+    ranks = [[name, len(rows), *rank_ensemble(rows)] for name, rows in scored.items()]
+    tables = (
+        table(["n", *SIX_SCORES], normalised, "both normalisations minus none"),
+        table(["n", "difference"], differences, "scores"),
+        table(["of", "Ens. best", "best or second"], ranks),
+    )
+    return "\n\n".join([EXPLANATION.strip(), *tables]) + "\n"
 
 
 def _normalisation_row(name, pairs):
     compared = [compare(pairs[score]) for score in SIX_SCORES]
-    cells = " | ".join(_format(mean, p) for _, mean, p in compared)
-    return f"| {name} | {compared[0][0]} | {cells} |"
+    return [name, compared[0][0], *(_format(mean, p) for _, mean, p in compared)]
 
 
 def _format(mean, p):

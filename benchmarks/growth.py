@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import matplotlib.pyplot as plt
 import numpy as np
+from _markdown import table
 from _memory import PeakMemory, in_new_process
 from _report import RESULTS, write_report
 from sklearn.base import clone
@@ -65,12 +66,13 @@ def sweep(detector, sizes, limit):
 
 
 def print_table(sizes, methods):
-    print("\n| method | rows | features | fit, s | score, s | memory, MiB |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for method, cells in methods.items():
-        for (n_rows, n_features), cell in zip(sizes, cells, strict=True):
-            values = cell.values() if cell else ["-"] * 3
-            print(f"| {method} | {n_rows} | {n_features} |", *(f"{v} |" for v in values))
+    columns = ["rows", "features", "fit, s", "score, s", "memory, MiB"]
+    rows = [
+        [method, *size, *(cell.values() if cell else ["-"] * 3)]
+        for method, cells in methods.items()
+        for size, cell in zip(sizes, cells, strict=True)
+    ]
+    print("\n" + table(columns, rows, "method"))
 
 
 def plot(sizes, results, path):

@@ -2,18 +2,18 @@
 
     python -m benchmarks.report [--results FOLDER] [--papers FOLDER] [--output docs/results.md]
 
-Writes the page and, with matplotlib, a plot beside it. The page is generated as a whole: what is
-written by hand goes in a file beside it, results_notes.md, which is included.
+Writes the page and, with matplotlib, a plot beside it; another of the curves of benchmarks.nsa
+--figures, and one of the DUM paper's tables. The pages are generated as a whole: what is written by
+hand goes in files beside them, results_notes.md and results_curves_notes.md, which are included.
 """
 
 import argparse
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
-from skanomaly.encoders._self_supervised import COLLAPSED
-
-from . import _dum_report
+from . import _curves_report, _dum_report
+from ._captions import caption, title
 from ._cells import ResultError, read_results
 from ._estimates import (
     MIN_PAIRS,
@@ -24,10 +24,11 @@ from ._estimates import (
     settings_of,
     values_of,
 )
+from ._markdown import table as markdown_table
 from ._nsa_methods import METHODS, OBJECTIVES
 from ._nsa_tables import NORMALIZE, TABLES, read_paper, tasks_of
 from ._pattern import describe_pattern, plot_pollution
-from .nsa import RESULTS
+from .nsa import CURVES, RESULTS
 
 INTRODUCTION = """\
 # The NSA paper's tables, and ours
@@ -70,7 +71,7 @@ def _render_patterns(results, papers):
     for i, setting in enumerate(settings_of(trained)):
         ours = [result for result in trained if is_of(result, setting)]
         if i == 0 or len(pairs_of(ours, "ens")) >= MIN_PAIRS:
-            yield f"## The pattern of Table 11: {_title(setting)}\n"
+            yield f"## The pattern of Table 11: {title(setting)}\n"
             yield describe_pattern(ours, read_paper(papers, 11)[1])
 
 
@@ -87,7 +88,7 @@ def _render_numbered(number, results, papers):
     for i, setting in enumerate(settings_of(needed, varied) or [None]):
         ours = [result for result in needed if setting and is_of(result, setting)]
         if setting:
-            text.append(_caption(setting, ours))
+            text.append(caption(setting, ours))
         text.append(_render_rows(table, columns, paper, ours, all_rows=i == 0))
     return "\n".join(text)
 
@@ -97,7 +98,7 @@ def _matches(cell, fields):
 
 
 def _render_rows(table, columns, paper, results, all_rows):
-    lines = [_line(["", *columns, "classes, seeds"]), "|---|" + "--:|" * (len(columns) + 1)]
+    lines = []
     for row, figures in paper.items():
         done, cells = defaultdict(dict), []
         for column in columns:
@@ -108,8 +109,8 @@ def _render_rows(table, columns, paper, results, all_rows):
                 done[where["dataset"], None if "normal" in where else column] |= values
         missing = _why_missing(table, row, columns, results)
         if done or all_rows:
-            lines.append(_line([", ".join(row), *cells, describe_coverage(done) or missing]))
-    return "\n".join(lines) + "\n"
+            lines.append([", ".join(row), *cells, describe_coverage(done) or missing])
+    return markdown_table([*columns, "classes, seeds"], lines) + "\n"
 
 
 def _why_missing(table, row, columns, results):
@@ -136,11 +137,7 @@ def _render_methods(results):
         ours = [result for result in results if is_of(result, setting)]
         tasks = sorted({(r["cell"].dataset, r["cell"].pollution) for r in ours})
         names = [f"{dataset}, {100 * p:g}% outliers" for dataset, p in tasks]
-        text += [
-            _caption(setting, ours),
-            _line(["", *names, "classes, seeds"]),
-            "|---|" + "--:|" * (len(names) + 1),
-        ]
+        lines = []
         for name, where in _method_rows(ours):
             done, cells = defaultdict(dict), []
             for dataset, pollution in tasks:
@@ -148,9 +145,9 @@ def _render_methods(results):
                 cells.append(_compare(values, None))
                 if values:
                     done[dataset, pollution] |= values
-            lines = [_line([name, *cells, describe_coverage(done)])] if done else []
-            text += lines
-        text.append("")
+            lines += [[name, *cells, describe_coverage(done)]] if done else []
+        rows = markdown_table([*names, "classes, seeds"], lines)
+        text += [caption(setting, ours), rows, ""]
     return "\n".join(text)
 
 
@@ -169,49 +166,6 @@ def _method_rows(results):
                 yield f"{method}{named}, {label}", where
 
 
-def _title(setting):
-    values = {name: value for name, value in setting.items() if value is not None}
-    names = {
-        "backbone": "{}",
-        "epochs": "{} epochs",
-        "minutes": "{:g} minutes",
-        "batch_size": "batches of {}",
-        "learning_rate": "learning rate {:g}",
-        "train_images": "{:,} training images",
-        "test_images": "{:,} test images of each class",
-        "image_size": "images of {} pixels",
-    }
-    parts = [text.format(values[name]) for name, text in names.items() if name in values]
-    whole = {"train_images": "all training images", "test_images": "all test images"}
-    parts += [text for name, text in whole.items() if name not in values]
-    return ", ".join(parts)
-
-
-def _caption(setting, results):
-    """How and where results were computed, in one line."""
-    devices, commits = (sorted({r[name] for r in results}) for name in ("device", "commit"))
-    counts = [r["counts"]["train"] for r in results]
-    seconds = sum(r["seconds"] for r in results) / len(results)
-    collapsed = Counter(
-        r["cell"].method
-        for r in results
-        if r.get("training") and r["training"]["embedding_std"] < COLLAPSED
-    )
-    text = (
-        f"**{_title(setting)}**; trained on {min(counts):,} to {max(counts):,} images, outliers "
-        f"among them. {len(results)} results, of {seconds:.0f} s on average, "
-        f"on {', '.join(devices)}; commit {', '.join(commits)}."
-    )
-    if collapsed:
-        named = ", ".join(f"{n} of {method}" for method, n in collapsed.items())
-        text += f" Embeddings collapsed to one direction: {named}."
-    return text + "\n"
-
-
-def _line(cells):
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
@@ -220,30 +174,32 @@ def main(argv=None):
     )
     docs = Path(__file__).parent.parent / "docs"
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--curves", type=Path, default=CURVES)
     parser.add_argument("--papers", type=Path, default=Path("../shared/papers/tables"))
     parser.add_argument("--output", type=Path, default=docs / "results.md")
     args = parser.parse_args(argv)
     try:
-        results = read_results(args.results)
+        results, watched = read_results(args.results), read_results(args.curves)
     except ResultError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    notes = args.output.with_name(f"{args.output.stem}_notes.md")
-    plot = args.output.with_suffix(".png")
-    has_plot = plot_pollution(results, plot)
-    page = render(
-        results,
-        args.papers,
-        notes.read_text() if notes.exists() else "",
-        notes.name,
-        plot.name if has_plot else None,
-    )
-    args.output.write_text(page)
-    print(f"wrote {args.output} from {len(results)} results")
-    of_dum = args.output.with_name(f"{args.output.stem}_dum.md")
-    of_dum.write_text(_dum_report.render(args.papers))
-    print(f"wrote {of_dum}")
+    folder, stem = args.output.parent, args.output.stem
+    plot = folder / f"{stem}.png"
+    plots = [plot.name] if plot_pollution(results, plot) else []
+    _write(args.output, lambda *notes: render(results, args.papers, *notes, *plots))
+    plots = [folder / f"{stem}_curves{suffix}.png" for suffix in ("", "_classes")]
+    names = [path.name for path in plots] if _curves_report.plot(watched, *plots) else []
+    of_curves = folder / f"{stem}_curves.md"
+    _write(of_curves, lambda *notes: _curves_report.render(watched, *notes, names))
+    _write(folder / f"{stem}_dum.md", lambda *notes: _dum_report.render(args.papers))
     return 0
+
+
+def _write(path, render_page):
+    """Write a page; what is written by hand is in a file beside it."""
+    notes = path.with_name(f"{path.stem}_notes.md")
+    path.write_text(render_page(notes.read_text() if notes.exists() else "", notes.name))
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _cells, _dum_report, _nsa_tables, _report, report
+from benchmarks import (
+    _cells,
+    _curves,
+    _curves_report,
+    _dum_report,
+    _nsa_tables,
+    _report,
+    report,
+)
 from benchmarks._cells import Cell
 
 from .test_benchmarks import TRAINED, make_figures
@@ -137,6 +145,41 @@ class TestReport:
         page = report.render([], tmp_path, "")
         for number, table in _nsa_tables.TABLES.items():
             assert self.section(page, f"Table {number}:").count("| not run |") == len(table.rows)
+
+
+class TestCurves:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """SimSiam on two classes, normalised and not, of three recorded epochs."""
+        for normal, rise in (1, 0.1), (3, 0.3):
+            for setting in "both", None:
+                curves = {name: [0.5, 0.5 + rise, 0.55] for name in _curves.CURVES}
+                curves |= {"epoch": [1, 4, 8], "concentration": [900.0, 500 - normal, 7.0]}
+                cell = replace(TRAINED, normal=normal, normalize=setting, epochs=8)
+                figures = make_figures(0.5) | {"curves": curves}
+                _cells.write_result(tmp_path, cell, figures)
+        # no training, no curves
+        _cells.write_result(tmp_path, Cell("cifar10", 1, "pixels"), make_figures(0.5))
+        return tmp_path
+
+    def test_first_greatest_and_last_of_the_means(self, folder):
+        output = folder / "pages" / "results.md"
+        output.parent.mkdir()
+        (output.parent / "results_curves_notes.md").write_text("By hand.\n")
+        options = ["--results", str(folder), "--curves", str(folder), "--output", str(output)]
+        assert report.main(options) == 0
+        page = (output.parent / "results_curves.md").read_text()
+        (row,) = [line for line in page.splitlines() if line.startswith("| simsiam, normalize='b")]
+        cells = [cell.strip() for cell in row.split("|")[2:-1]]
+        assert cells[0] == "50 → 70 (4) → 55"
+        assert cells[5] == "900 → 900 (1) → 7" and cells[-1] == "2 of 10 (1, 3), 1"
+        assert "8 epochs" in page and "By hand." in page and "commit abc" in page
+        assert page.count(".png)") == len(list(output.parent.glob("results_curves*.png"))) == 2
+
+    def test_without_results(self, tmp_path):
+        assert "not run" in _curves_report.render([])
+        assert not _curves_report.plot([], tmp_path / "a.png", tmp_path / "b.png")
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not PAPERS.exists(), reason="needs the paper's tables in ../shared/papers")
