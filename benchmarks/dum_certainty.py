@@ -6,7 +6,7 @@ An encoder (SimCLR, compact) is trained on 3,000 training images of CIFAR-10 of 
 DUMDetector on its embeddings of them. The picture shows the most and the least certain test images
 of three classes, and of one image's random views. The figures say what the paper sees in its
 picture: the share of an image that a crop keeps, against the certainty of the crop. Neither sees a
-label. Two minutes on one core. Writes docs/dum_certainty.png and results/dum_certainty.json;
+label. A few minutes on one core. Writes docs/dum_certainty.png and results/dum_certainty.json;
 --small is a quick check that writes nothing.
 """
 
