@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from skanomaly import datasets
 
 LOADERS = ("cifar10", "cifar100", "fashion_mnist", "svhn")
@@ -46,23 +49,49 @@ def read_images(name, split, data="../shared/data", root=None):
     return found.images, found.labels
 
 
-def read_tables(args, *folders):
+def resize(images, size):
+    """Images (n, height, width[, channels]) of uint8 with this height and width."""
+    if size is None or images.shape[1:3] == (size, size):
+        return images
+    channels = images.reshape(*images.shape[:3], -1)
+    tensor = torch.from_numpy(np.ascontiguousarray(channels)).permute(0, 3, 1, 2)
+    tensor = torch.nn.functional.interpolate(
+        tensor.float(), (size, size), mode="bilinear", antialias=True
+    )
+    resized = tensor.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return resized.reshape(len(images), size, size, *images.shape[3:])
+
+
+def read_tables(folder, data="../shared/data", names=None, n_sets=None):
     """Functions that return rows and labels (1 = anomaly), by the name of the set.
 
-    `args` has what `_tables.add_arguments` adds.
+    Parameters
+    ----------
+    folder : {"tabular", "embeddings"}
+        Which sets.
+    data : str or path-like
+        Folder with a load.py that reads the sets in it.
+    names : list of str, optional
+        Some of them. None is all.
+    n_sets : int, optional
+        At most so many. None is all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such set.
+    FileNotFoundError
+        If the folder has no load.py.
     """
-    path = Path(args.data, "load.py")
+    path = Path(data, "load.py")
     if not path.exists():
-        raise FileNotFoundError(f"--data {args.data} has no load.py that reads the sets in it")
+        raise FileNotFoundError(f"--data {data} has no load.py that reads the sets in it")
     load = _import(path)
-    known = [name for folder in folders for name in load.names(folder)]
-    names = known if args.sets is None else args.sets
-    if args.small:
-        names = known[:2]
-    for name in names:
+    known = load.names(folder)
+    for name in names or []:
         if name not in known:
-            raise ValueError(f"--sets {name} is not known; pass some of {', '.join(known)}")
-    return {name: lambda name=name: load.table(name) for name in names}
+            raise ValueError(f"{folder} has no set {name!r}; pass some of {', '.join(known)}")
+    return {name: lambda name=name: load.table(name) for name in (names or known)[:n_sets]}
 
 
 def _import(file):

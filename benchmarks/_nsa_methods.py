@@ -16,6 +16,7 @@ from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.datasets import one_vs_rest
 
 from ._curves import N_POINTS, CurveRecorder, curves_of, embedding_of
+from ._data import resize
 from ._scores import (
     OTHER_SCORES,
     SCORES,
@@ -171,19 +172,6 @@ def compute(cell, splits, checkpoint=None, with_curves=False):
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
     }
-
-
-def resize(images, size):
-    """Images (n, height, width[, channels]) of uint8 with this height and width."""
-    if size is None or images.shape[1:3] == (size, size):
-        return images
-    channels = images.reshape(*images.shape[:3], -1)
-    tensor = torch.from_numpy(np.ascontiguousarray(channels)).permute(0, 3, 1, 2)
-    tensor = torch.nn.functional.interpolate(
-        tensor.float(), (size, size), mode="bilinear", antialias=True
-    )
-    resized = tensor.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return resized.reshape(len(images), size, size, *images.shape[3:])
 
 
 def _has_network(method):

@@ -1,8 +1,7 @@
 """Tasks with one class of images as normal and the others of its data set as anomalies."""
 
-import sys
-
 import numpy as np
+from _data import read_images
 from _markdown import table
 from sklearn.metrics import roc_auc_score
 
@@ -39,13 +38,10 @@ def make_tasks(args, numbers=None, sizes=SIZES):
 
     `numbers` are indices of CLASSES, None all of them.
     """
-    sys.path.insert(0, args.data)
-    import load
-
     numbers = range(len(CLASSES)) if numbers is None else numbers
     n_train, n_test = SMALL_SIZES if args.small else sizes
     splits = {
-        name: (*load.images(name, "train"), *load.images(name, "test"))
+        name: (*read_images(name, "train", args.data), *read_images(name, "test", args.data))
         for name in dict.fromkeys(CLASSES[number][0] for number in numbers)
     }
     for number in numbers:

@@ -16,9 +16,8 @@ results/dum_images.json after each training; --small is a quick check that write
 import argparse
 
 import numpy as np
-import torch
 from _corruptions import NAMES, corrupt_images
-from _data import read_images
+from _data import read_images, resize
 from _report import extend_report
 from _scores import NeighborDistance
 from sklearn.datasets import load_digits
@@ -49,10 +48,8 @@ ON_IMAGES = {
 
 def as_colour(images):
     """uint8 images (n, 32, 32, 3)."""
-    tensor = torch.from_numpy(images).float()
-    tensor = tensor[:, None].expand(-1, 3, -1, -1) if images.ndim == 3 else tensor.movedim(-1, 1)
-    resized = torch.nn.functional.interpolate(tensor, size=(32, 32), mode="bilinear")
-    return resized.round().to(torch.uint8).movedim(1, -1).numpy()
+    resized = resize(images, 32)
+    return resized if resized.ndim == 4 else np.repeat(resized[..., None], 3, axis=-1)
 
 
 def read_sets(args):

@@ -82,7 +82,8 @@ def main():
     args = parser.parse_args()
     if args.small:
         args.seeds, args.rows, args.settings = 1, 100, ["default", "cosine"]
-    folders = {folder: read_tables(args, folder) for folder in FOLDERS}
+    n_sets = 2 if args.small else None
+    folders = {f: read_tables(f, args.data, args.sets, n_sets) for f in FOLDERS}
     about = {"rows": args.rows, "n_estimators": N_ESTIMATORS}
     for setting in args.settings:
         start = time.perf_counter()

@@ -124,7 +124,8 @@ def main():
     about = {key: getattr(args, key) for key in ("seeds", "rows", "limit", "printed_width")}
     results = {} if args.small else read_results(name)
     worker = Worker(args.limit)
-    for set_name, read in read_tables(args, args.folder).items():
+    sets = read_tables(args.folder, args.data, args.sets, 2 if args.small else None)
+    for set_name, read in sets.items():
         if set_name in results:
             continue
         results[set_name] = evaluate(read, worker, args)

@@ -9,11 +9,11 @@ The data folder has a load.py that reads it.
 """
 
 import argparse
-import sys
 import time
 import warnings
 
 import numpy as np
+from _data import read_tables
 from _report import write_report
 from pyod.models.base import BaseDetector
 from pyod.models.ecod import ECOD
@@ -131,15 +131,13 @@ def main():
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--small", action="store_true", help="few columns, no result file")
     args = parser.parse_args()
-    sys.path.insert(0, args.data)
-    import load
-
-    names, seeds, columns = load.names("embeddings"), SEEDS, slice(None)
+    tables, seeds, columns = read_tables("embeddings", args.data), SEEDS, slice(None)
     if args.small:
-        names, seeds, columns = names[1:3], SEEDS[:2], slice(16)
+        tables = dict(list(tables.items())[1:3])
+        seeds, columns = SEEDS[:2], slice(16)
     sets = {}
-    for name in names:
-        X, y = load.table(name)
+    for name, read in tables.items():
+        X, y = read()
         sets[name] = X[:, columns].astype(np.float64), y
     figures = compare(METHODS, sets, seeds)[0] | compare(SLOW_METHODS, sets, seeds[:1])[0]
     polluted = {}
@@ -147,7 +145,7 @@ def main():
         auroc, n_reached = compare(POLLUTED_METHODS, sets, seeds, share, max(POLLUTION))
         polluted[str(share)] = {"sets_with_this_share": n_reached, "auroc": auroc}
     if not args.small:
-        report = {"seeds": seeds, "sets": names, "auroc": figures, "polluted": polluted}
+        report = {"seeds": seeds, "sets": list(sets), "auroc": figures, "polluted": polluted}
         write_report("embeddings", report, rivals=("pyod",))
 
 

@@ -12,11 +12,11 @@ folder has a load.py that reads it.
 import argparse
 import importlib
 import json
-import sys
 import time
 
 import numpy as np
 import torch
+from _data import read_images
 from _memory import PeakMemory, in_new_process
 from _report import write_report
 
@@ -93,13 +93,10 @@ def main():
     parser.add_argument("--images", type=int, default=5_000, help="number of training images")
     parser.add_argument("--small", action="store_true", help="few images, no result file")
     args = parser.parse_args()
-    sys.path.insert(0, args.data)
-    import load
-
     n_train, n_scored = (200, 64) if args.small else (args.images, N_SCORED)
-    X, y = load.images("fashion_mnist", "train")
+    X, y = read_images("fashion_mnist", "train", args.data)
     train = X[np.argsort(y != 0, kind="stable")[:n_train]]
-    images = load.images("fashion_mnist", "test")[0][:n_scored]
+    images = read_images("fashion_mnist", "test", args.data)[0][:n_scored]
     figures = {
         "train_images": len(train),
         "scored_images": len(images),

@@ -8,10 +8,10 @@ results/ensemble_memory.json.
 """
 
 import argparse
-import sys
 import time
 
 import numpy as np
+from _data import read_images
 from _memory import PeakMemory, in_new_process
 from _report import write_report
 
@@ -54,12 +54,9 @@ def main():
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--small", action="store_true", help="few images, no result file")
     args = parser.parse_args()
-    sys.path.insert(0, args.data)
-    import load
-
     n_train, n_scored = (300, 100) if args.small else (args.images, N_SCORED)
     train, images = (
-        as_32_by_32(load.images("fashion_mnist", split)[0][:n])
+        as_32_by_32(read_images("fashion_mnist", split, args.data)[0][:n])
         for split, n in (("train", n_train), ("test", n_scored))
     )
     figures = {

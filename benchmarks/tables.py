@@ -9,10 +9,10 @@ that writes nothing. The data folder has a load.py that reads it.
 """
 
 import argparse
-import sys
 import time
 
 import numpy as np
+from _data import read_tables
 from _one_class import print_table
 from _report import write_report
 from sklearn.ensemble import IsolationForest
@@ -97,16 +97,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="number of repetitions")
     parser.add_argument("--small", action="store_true", help="few rows, no result file")
     args = parser.parse_args()
-    sys.path.insert(0, args.data)
-    import load
-
-    names = load.names("tabular")
+    names = None
     if args.small:
         names, args.seeds = ["glass", "uci_arrhythmia"], 1
-    sets = {name: lambda name=name: load.table(name) for name in names}
+    sets = read_tables("tabular", args.data, names)
     max_rows = SMALL_MAX_ROWS if args.small else MAX_ROWS
     auroc, seconds = evaluate(sets, args.seeds, max_rows)
-    figures = {method: summarize(values, names) for method, values in auroc.items()}
+    figures = {method: summarize(values, list(sets)) for method, values in auroc.items()}
     rows = {m: [f, "{} {:.3f}".format(*f["worst_set"])] for m, f in figures.items()}
     print_table("AUROC", ("mean over sets", "worst set"), rows)
     fit = {"median": np.median(seconds), "max": seconds.max(), "total": seconds.sum()}

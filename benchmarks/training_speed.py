@@ -12,11 +12,11 @@ two cores. Needs lightly. Writes results/training_speed_cpu.json or training_spe
 
 import argparse
 import json
-import sys
 import warnings
 
 import numpy as np
 import torch
+from _data import read_images
 from _one_class import print_table
 from _report import write_report
 from _training_loops import DEVICE, ON_CUDA, BareNetwork, LightlyLoop, rate_of_steps
@@ -114,11 +114,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="few images, no result file")
     args = parser.parse_args()
-    sys.path.insert(0, args.data)
-    import load
-
     sizes = SMALL_SIZES if args.small else CUDA_SIZES if ON_CUDA else CPU_SIZES
-    X = load.images("cifar10", "train", shards=1)[0][: sizes["images"]]
+    X = read_images("cifar10", "train", args.data)[0][: sizes["images"]]
     rates = race(make_contestants(X, sizes), 2 if args.small else args.rounds)
     figures = {name: summarize(values) for name, values in rates.items()}
     ratios = {f"{a} / {b}": summarize(np.divide(rates[a], rates[b])) for a, b in PAIRS}
