@@ -20,10 +20,12 @@ nothing else; p is Wilcoxon's signed-rank test, without correction for many test
 are not independent of each other, so p is too small rather than too large. Beside it the paper's
 pairs, which are means over classes.
 """
+DEFAULT, NEAREST = (f"All conv blocks/{s}" for s in ("all four", "k_cos + k_cos_mah"))
 FIGURES = {
     ("k_cos_mah", "k_cos_mah_printed"): "k-Cos (Mah): our whitening minus the printed, centred one",
     ("ens", "ens_printed"): "Ens.: with our whitening minus with the printed one",
-    ("ens_blocks", "ens"): "NSADetector's default, without the heads, minus Ens.",
+    (DEFAULT, "ens"): "NSADetector's default, all four scores of the blocks, minus Ens.",
+    (DEFAULT, NEAREST): "the same minus k-Cos and k-Cos (Mah) of the blocks",
     ("ens", "k_cos_mah"): "Ens. minus k-Cos (Mah)",
 }
 

@@ -24,7 +24,7 @@ from _one_class import (
 )
 from _report import extend_report
 
-from skanomaly import NSADetector, SelfSupervisedEncoder
+from skanomaly import FeatureEnsemble, NSADetector, SelfSupervisedEncoder
 
 N_TRAIN = 1_000
 BATCH_SIZES = (32, 256)
@@ -53,7 +53,9 @@ def evaluate(args, setting, seed, train, *test):
             max_epochs=args.epochs,
             learning_rate=args.learning_rate,
         )
-    return evaluate_detector(NSADetector(encoder, random_state=seed).fit(train), train, *test)
+    return evaluate_detector(
+        NSADetector(encoder, FeatureEnsemble(), random_state=seed).fit(train), train, *test
+    )
 
 
 def print_aurocs(results, args):

@@ -27,7 +27,7 @@ from ._estimates import (
 from ._markdown import table as markdown_table
 from ._nsa_methods import METHODS, OBJECTIVES
 from ._nsa_tables import NORMALIZE, TABLES, read_paper, tasks_of
-from ._pattern import describe_pattern, plot_pollution
+from ._pattern import DEFAULT, describe_pattern, plot_pollution
 from .nsa import CURVES, RESULTS
 
 INTRODUCTION = """\
@@ -49,7 +49,7 @@ most results.
 NETWORK_FIGURES = {
     "k_cos_mah": "k-Cos (Mah)",
     "ens": "Ens.",
-    "ens_blocks": "NSADetector's default",
+    DEFAULT: "NSADetector's default",
 }
 
 

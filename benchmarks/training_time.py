@@ -26,7 +26,7 @@ from _report import extend_report
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from skanomaly import NSADetector, SelfSupervisedEncoder
+from skanomaly import FeatureEnsemble, NSADetector, SelfSupervisedEncoder
 
 NORMALIZE = {"both": "both", "none": None}
 
@@ -39,7 +39,7 @@ def measure_rate(images, epochs):
 
 def evaluate(normalize, epochs, seed, train, *test):
     encoder = SelfSupervisedEncoder(normalize=normalize, max_epochs=epochs)
-    detector = NSADetector(encoder, random_state=seed).fit(train)
+    detector = NSADetector(encoder, FeatureEnsemble(), random_state=seed).fit(train)
     seconds = sum(epoch["seconds"] for epoch in detector.encoder_.history_)
     figures = evaluate_detector(detector, train, *test)
     return {"epochs": epochs, "seconds": round(seconds, 1), **figures}

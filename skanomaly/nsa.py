@@ -45,11 +45,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         that is passed are searched as ``encoder__objective``.
     scorer : outlier detector, optional
         Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
-        ``FeatureEnsemble()``, whose groups are the encoder's layers; of tables that a
-        :class:`SelfSupervisedEncoder` learned, its score is the mean angle to the 5 nearest
-        samples. Parameters of one that is passed are searched as ``scorer__n_neighbors``.
-        Detectors from elsewhere score training samples by copies that were fitted on four fifths
-        of the others.
+        a :class:`FeatureEnsemble` whose groups are the encoder's layers: "all" if there are
+        several layers, "ens" otherwise; of tables that a :class:`SelfSupervisedEncoder` learned,
+        its score is the mean angle to the 5 nearest samples. Parameters of one that is passed are
+        searched as ``scorer__n_neighbors``. Detectors from elsewhere score training samples by
+        copies that were fitted on four fifths of the others.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.
@@ -253,7 +253,9 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             # angles between the layers of a table stand for distances
             n_neighbors = min(TABLE_NEIGHBORS, n_samples - 1)
             return FeatureEnsemble([("k_cos", MahalanobisCosine(n_neighbors, whiten=False))])
-        return FeatureEnsemble()
+        # the center, of several layers, stands more anomalies in training than nearest samples do
+        has_layers = len(getattr(self.encoder_, "layer_slices_", ())) > 1
+        return FeatureEnsemble("all" if has_layers else "ens")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -37,6 +37,7 @@ def make_estimators():
         CenterCosine(),
         CenterCosine(whiten=False),
         FeatureEnsemble(),
+        FeatureEnsemble("all"),
         SelfSupervisedEncoder(max_epochs=2),
         SelfSupervisedEncoder("simsiam", max_epochs=2),
         SelfSupervisedEncoder("byol", max_epochs=2),

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
 
-from benchmarks import _cells, _curves, _nsa_methods, _nsa_tables, _scores, nsa, report
+from benchmarks import _cells, _curves, _nsa_methods, _nsa_tables, _pattern, _scores, nsa, report
 from benchmarks._cells import Cell
 from skanomaly import FeatureEnsemble, MahalanobisCosine
 from skanomaly.diagnostics import concentration, mmd_to_uniform
@@ -23,7 +23,8 @@ from skanomaly.diagnostics import concentration, mmd_to_uniform
 ROOT = Path(__file__).parents[1]
 TRAINED = Cell("cifar10", 1, "simsiam", normalize="both", backbone="compact", epochs=1)
 DEAD = 2**22 + 1  # beyond the greatest pid of Linux
-MAIN = {*_nsa_tables.SIX_SCORES, "k_cos_mah_printed", "ens_printed", "ens_blocks"}
+BLOCKS = {_pattern.DEFAULT, _pattern.NEAREST}
+MAIN = {*_nsa_tables.SIX_SCORES, "k_cos_mah_printed", "ens_printed", *BLOCKS}
 SMALL = ["--small-budget", "--seeds", "1", "--epochs", "1", "--train-images", "16"]
 SMALL += ["--test-images", "3", "--dataset", "fashion_mnist", "--classes", "6"]
 

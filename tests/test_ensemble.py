@@ -42,6 +42,16 @@ def test_sum_of_rescaled_scores(rng, table):
     ]
 
 
+def test_all_four_scores_of_every_group(table):
+    nearest = [("k_cos", MahalanobisCosine(whiten=False)), ("k_cos_mah", MahalanobisCosine())]
+    center = [("c_cos", CenterCosine(whiten=False)), ("c_cos_mah", CenterCosine())]
+    four = FeatureEnsemble("all", groups=GROUPS).fit(table)
+    listed = FeatureEnsemble(nearest + center, groups=GROUPS).fit(table)
+    assert [member[:2] for member in four.members_] == [m[:2] for m in listed.members_]
+    assert len(four.members_) == 8
+    assert_allclose(four.score_samples(table + 1), listed.score_samples(table + 1))
+
+
 def test_training_scores_span_zero_to_one(table):
     ensemble = FeatureEnsemble([("k_cos", MahalanobisCosine())]).fit(table)
     assert_allclose(ensemble.training_scores_.max(), 0)
@@ -158,7 +168,7 @@ def test_explain_after_trimming_names_positions_in_X(rng):
         (
             {"scorers": [MahalanobisCosine()]},
             ValueError,
-            r"pass 'ens' or a list of \(name, detector",
+            r"pass 'ens', 'all' or a list of \(name, detector",
         ),
         ({"groups": {"a": "vw"}}, ValueError, "group 'a' is 'vw'; pass a slice, or a list of"),
         ({"groups": {"a": 3}}, ValueError, "group 'a' is 3; pass a slice, or a list of"),
@@ -195,9 +205,9 @@ def test_explain_after_trimming_names_positions_in_X(rng):
             ValueError,
             "KernelDensity has no finite score for training sample",
         ),
-        ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens' or a list of \(name"),
+        ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens', 'all' or a list of \(name"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),
-        ({"scorers": "all"}, ValueError, "'scorers' parameter of FeatureEnsemble"),
+        ({"scorers": "four"}, ValueError, "'scorers' parameter of FeatureEnsemble"),
         (
             {"scorers": [("near", MahalanobisCosine(60))]},
             ValueError,

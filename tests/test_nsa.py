@@ -45,7 +45,7 @@ def test_is_the_composition_of_its_parts(images, detector):
     new = images[::-1, ::-1]
     expected = scorer.score_samples(encoder.transform(new))
     assert_array_equal(detector.score_samples(new), expected)
-    by_hand = FeatureEnsemble(groups=encoder.layer_slices_).fit(encoder.transform(images))
+    by_hand = FeatureEnsemble("all", groups=encoder.layer_slices_).fit(encoder.transform(images))
     assert_array_equal(detector.training_scores_, by_hand.training_scores_)
 
 
@@ -59,13 +59,15 @@ def test_defaults():
 
 
 def test_default_scorers(images, table):
-    assert NSADetector(ENCODER).fit(images).scorer_.scorers == "ens"
+    assert NSADetector(ENCODER).fit(images).scorer_.scorers == "all"
+    last = clone(ENCODER).set_params(layers="last")
+    assert NSADetector(last).fit(images).scorer_.scorers == "ens"
     for X, n_neighbors in ((table, 5), (table[:4], 3)):
         ((name, scorer),) = NSADetector(ENCODER).fit(X).scorer_.scorers
         assert (name, scorer.n_neighbors, scorer.whiten) == ("k_cos", n_neighbors, False)
     assert NSADetector(PCA(2)).fit(table).scorer_.scorers == "ens"
     flat = SelfSupervisedEncoder(max_epochs=0, image_shape=(12, 12))
-    assert NSADetector(flat).fit(images.reshape(24, -1)).scorer_.scorers == "ens"
+    assert NSADetector(flat).fit(images.reshape(24, -1)).scorer_.scorers == "all"
 
 
 def test_training_samples_have_leave_one_out_scores_in_any_batch(images, detector):
@@ -238,7 +240,8 @@ def test_explain_images(images, detector):
     explanation = detector.explain(queries)
     assert_allclose(explanation.contributions.sum(axis=1), -detector.score_samples(queries))
     assert explanation.contributions.shape == (5, len(explanation.members))
-    assert explanation.members[:2] == ["conv_block_1/k_cos", "conv_block_1/k_cos_mah"]
+    scores = ["k_cos", "k_cos_mah", "c_cos", "c_cos_mah"]
+    assert explanation.members[:4] == [f"conv_block_1/{score}" for score in scores]
     for angles, indices in explanation.neighbors.values():
         assert angles.shape == indices.shape == (5, 1)
         assert (indices[3:, 0] != [0, 1]).all()  # training images are not their own neighbours
