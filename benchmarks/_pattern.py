@@ -49,6 +49,9 @@ def describe_pattern(results, paper):
         "paper, rows": [row for row in paper.values() if row["ens"] is not None],
         "ours, rows": mean_scores(results),
         "ours, cells": [result["auroc"] for result in results],
+        "ours, cells, NSADetector's default for Ens.": [
+            result["auroc"] | {"ens": result["auroc"][DEFAULT]} for result in results
+        ],
     }
     ranks = [[name, len(rows), *rank_ensemble(rows)] for name, rows in scored.items()]
     tables = (

@@ -17,6 +17,7 @@ from benchmarks import (
     report,
 )
 from benchmarks._cells import Cell
+from benchmarks._pattern import DEFAULT
 
 from .test_benchmarks import TRAINED, make_figures
 
@@ -37,7 +38,11 @@ class TestReport:
             ):
                 cell = replace(TRAINED, normal=normal, seed=seed, normalize=setting, pollution=p)
                 figures = make_figures(round(value + change, 4), k_cos=0.5, ens=0.95)
-                figures["auroc"] |= {"All blocks/k_cos": 0.7, "All blocks/all four": 0.8}
+                figures["auroc"] |= {
+                    "All blocks/k_cos": 0.7,
+                    "All blocks/all four": 0.8,
+                    DEFAULT: 0.6,
+                }
                 _cells.write_result(tmp_path, cell, figures)
         figures = make_figures(0.5) | {"auroc": {"score": 0.6}}
         _cells.write_result(tmp_path, Cell("cifar10", 1, "pixels"), figures)
@@ -128,6 +133,7 @@ class TestReport:
         assert "| paper, all | 1 | +5.1 | +2.2 |" in pattern
         assert "| paper, rows | 3 | 2 | 3 |" in pattern
         assert "| ours, cells | 16 | 16 | 16 |" in pattern
+        assert "| ours, cells, NSADetector's default for Ens. | 16 | 0 | 0 |" in pattern
 
     def test_plot(self, page, folder):
         assert "(results.png)" in self.section(page, "Pollution")
