@@ -136,6 +136,8 @@ def _without_nan(value):
     """JSON has no infinity, which kappa of a collapsed embedding is."""
     if isinstance(value, dict):
         return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

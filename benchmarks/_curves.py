@@ -42,11 +42,10 @@ class CurveRecorder:
         self.y_test = y_test
         self.normal = normal
         self.every = every
-        self.n_epochs = 0
 
     def record(self, encoder):
-        self.n_epochs += 1
-        if self.n_epochs > 1 and self.n_epochs % self.every:
+        n_before = len(encoder.history_)
+        if n_before and (n_before + 1) % self.every:
             return {}
         layer = embedding_of(encoder)
         train, test = (encoder.transform_layers(X)[layer] for X in (self.train, self.test))

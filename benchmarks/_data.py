@@ -9,6 +9,7 @@ import torch
 from skanomaly import datasets
 
 LOADERS = ("cifar10", "cifar100", "fashion_mnist", "svhn")
+N_TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "fashion_mnist": 60_000, "svhn": 73_257}
 
 
 def read_images(name, split, data="../shared/data", root=None):

@@ -1,6 +1,6 @@
 """Means of results over classes and seeds, and tests of pairs of them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -88,13 +88,16 @@ def values_of(results, where):
 def describe_coverage(row):
     """Which classes and how many seeds a row's figures are of.
 
-    `row` has values by data set and column; columns that differ in it are listed one by one.
+    `row` has values by data set and column; columns that differ in it are listed one by one. Where
+    some classes lack seeds, the seeds are a range.
     """
     texts = {}
     for (dataset, _), values in row.items():
-        classes, seeds = (sorted({key[i] for key in values}) for i in (0, 1))
+        counts = Counter(normal for normal, _ in values)
+        classes, least, most = sorted(counts), min(counts.values()), max(counts.values())
+        seeds = f"{most}" if least == most else f"{least} to {most}"
         named = f" ({', '.join(map(str, classes))})" if len(classes) < N_CLASSES[dataset] else ""
-        texts[f"{len(classes)} of {N_CLASSES[dataset]}{named}, {len(seeds)}"] = None
+        texts[f"{len(classes)} of {N_CLASSES[dataset]}{named}, {seeds}"] = None
     return "; ".join(texts)
 
 

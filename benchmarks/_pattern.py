@@ -24,7 +24,7 @@ DEFAULT, NEAREST = (f"All conv blocks/{s}" for s in ("all four", "k_cos + k_cos_
 FIGURES = {
     ("k_cos_mah", "k_cos_mah_printed"): "k-Cos (Mah): our whitening minus the printed, centred one",
     ("ens", "ens_printed"): "Ens.: with our whitening minus with the printed one",
-    (DEFAULT, "ens"): "NSADetector's default, all four scores of the blocks, minus Ens.",
+    (DEFAULT, "ens"): "all four scores of the blocks minus Ens.",
     (DEFAULT, NEAREST): "the same minus k-Cos and k-Cos (Mah) of the blocks",
     ("ens", "k_cos_mah"): "Ens. minus k-Cos (Mah)",
 }
@@ -49,7 +49,7 @@ def describe_pattern(results, paper):
         "paper, rows": [row for row in paper.values() if row["ens"] is not None],
         "ours, rows": mean_scores(results),
         "ours, cells": [result["auroc"] for result in results],
-        "ours, cells, NSADetector's default for Ens.": [
+        "ours, cells, all four scores of the blocks for Ens.": [
             result["auroc"] | {"ens": result["auroc"][DEFAULT]} for result in results
         ],
     }

@@ -80,7 +80,8 @@ def parse(argv):
 
 
 def _check(parser, args):
-    at_least = {"epochs": 0, "seeds": 1, "train_images": 2, "test_images": 1, "image_size": 8}
+    at_least = {"epochs": 0, "seeds": 1, "train_images": 2, "image_size": 8}
+    at_least["test_images"] = 2 if args.figures else 1
     for name, least in at_least.items():
         value = getattr(args, name)
         if value is not None and value < least:
@@ -88,6 +89,8 @@ def _check(parser, args):
             parser.error(f"argument --{option}: {value}; pass at least {least}")
     if args.figures and args.methods:
         parser.error("argument --methods: not with --figures, which are of trainings")
+    if args.figures and args.minutes is not None:
+        parser.error("argument --minutes: not with --figures, whose curves share their epochs")
     for pollution in args.pollution or []:
         if not 0 <= pollution < 1:
             parser.error(f"argument --pollution: {pollution}; pass shares from 0 to below 1")
@@ -109,7 +112,7 @@ def check(cells, args):
     """
     for cell in cells:
         _cells.is_done(args.results, cell)
-    for cell in {(c.method, c.backbone): c for c in cells}.values():
+    for cell in {(c.method, c.backbone, c.batch_size): c for c in cells}.values():
         try:
             _nsa_methods.check_method(cell)
         except FileNotFoundError as error:
@@ -118,6 +121,12 @@ def check(cells, args):
             ) from error
     for cell in {(c.dataset, c.normal, c.pollution, c.train_images): c for c in cells}.values():
         (_, y), (_, y_test) = read_splits(cell.dataset, args.data, args.root)
+        if cell.train_images is None and len(y) < _data.N_TRAIN[cell.dataset]:
+            raise ValueError(
+                f"--data {args.data} has {len(y):,} of {_data.N_TRAIN[cell.dataset]:,} training "
+                f"images of {cell.dataset}; pass --train-images, or another --data and the folder "
+                "of torchvision's files as --root"
+            )
         try:
             _nsa_methods.draw(cell, y, y_test)
         except ValueError as error:
@@ -143,12 +152,12 @@ def run(cells, args):
             try:
                 splits = read_splits(cell.dataset, args.data, args.root)
                 figures = _nsa_methods.compute(cell, splits, checkpoint, args.figures)
+                _cells.write_result(args.results, cell, {**figures, **about})
             except Exception:  # the other cells are worth computing
                 n_failed += 1
                 print(f"{i}/{len(cells)} {cell.name} failed:", flush=True)
                 traceback.print_exc()
                 continue
-            _cells.write_result(args.results, cell, {**figures, **about})
             if checkpoint:
                 checkpoint.unlink(missing_ok=True)
         print(f"{i}/{len(cells)} {describe(cell, args.results)}", flush=True)

@@ -1,6 +1,7 @@
 """The NSA paper's figures beside ours, from the results of benchmarks.nsa.
 
-    python -m benchmarks.report [--results FOLDER] [--papers FOLDER] [--output docs/results.md]
+    python -m benchmarks.report [--results FOLDER] [--held-out FOLDER] [--curves FOLDER]
+                                [--papers FOLDER] [--output docs/results.md]
 
 Writes the page and, with matplotlib, a plot beside it; another of the curves of benchmarks.nsa
 --figures, and one of the DUM paper's tables. The pages are generated as a whole: what is written by
@@ -51,14 +52,18 @@ most results.
 HELD_OUT = """\
 ## Other classes
 
-The four scores of `NSADetector`'s default were chosen on the results above. Here are classes that
-played no part in it, by `python -m benchmarks.nsa --results benchmarks/results/nsa_held_out`.
+That `NSADetector` takes all four scores of the blocks was chosen on the results above. Here are
+classes that played no part in it, by
+
+    python -m benchmarks.nsa --small-budget --results benchmarks/results/nsa_held_out \\
+        --objective simclr --normalize both --methods untrained pixels iforest ocsvm \\
+        --dataset fashion_mnist --classes 2 5 8  # and cifar10, 0 3 7
 """
 NETWORK_FIGURES = {
     "k_cos_mah": "k-Cos (Mah)",
     "ens": "Ens.",
     NEAREST: "k-Cos + k-Cos (Mah) of the blocks",
-    DEFAULT: "NSADetector's default",
+    DEFAULT: "all four scores of the blocks",
 }
 
 
@@ -190,11 +195,13 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=docs / "results.md")
     args = parser.parse_args(argv)
     try:
-        results, watched = read_results(args.results), read_results(args.curves)
-        held_out = read_results(args.held_out)
-    except ResultError as error:
+        results, watched, held_out = map(_read, (args.results, args.curves, args.held_out))
+        _check_held_out(results, held_out)
+    except (ResultError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if not list(args.papers.glob("nsa_table*.csv")):
+        print(f"without the papers' figures: {args.papers} has no nsa_table*.csv; pass --papers")
     folder, stem = args.output.parent, args.output.stem
     plot = folder / f"{stem}.png"
     name = plot.name if plot_pollution(results, plot) else None
@@ -205,6 +212,22 @@ def main(argv=None):
     _write(of_curves, lambda *notes: _curves_report.render(watched, *notes, names))
     _write(folder / f"{stem}_dum.md", lambda *notes: _dum_report.render(args.papers))
     return 0
+
+
+def _read(folder):
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; pass one that benchmarks.nsa wrote")
+    return read_results(folder)
+
+
+def _check_held_out(results, held_out):
+    looked_at = {(r["cell"].dataset, r["cell"].normal) for r in results}
+    for result in held_out:
+        cell = result["cell"]
+        if (cell.dataset, cell.normal) in looked_at:
+            raise ResultError(
+                f"{cell.name} in --held-out is of a class that is in --results too; move it there"
+            )
 
 
 def _write(path, render_page):

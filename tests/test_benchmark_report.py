@@ -17,6 +17,7 @@ from benchmarks import (
     report,
 )
 from benchmarks._cells import Cell
+from benchmarks._estimates import describe_coverage
 from benchmarks._pattern import DEFAULT
 
 from .test_benchmarks import TRAINED, make_figures
@@ -122,6 +123,21 @@ class TestReport:
         assert "## All methods" not in other
         assert set(rows) <= set(self.section(other, "Other classes").splitlines())
 
+    def test_bad_folders(self, folder, papers, page, capsys):
+        options = ["--results", str(folder), "--curves", str(papers), "--output", str(folder / "p")]
+        assert report.main([*options, "--held-out", str(folder)]) == 2
+        assert "is in --results too; move it there" in capsys.readouterr().err
+        assert report.main([*options, "--held-out", str(folder / "none")]) == 2
+        assert re.search("no folder .*none; pass one", capsys.readouterr().err)
+        assert not (folder / "p").exists()
+        options += ["--held-out", str(papers), "--papers", str(folder / "none")]
+        assert report.main(options) == 0
+        assert re.search("without the papers' figures: .*none has no", capsys.readouterr().out)
+
+    def test_lacking_seeds_are_a_range(self):
+        values = dict.fromkeys([(0, 0), (0, 1), (6, 0)])
+        assert describe_coverage({("cifar10", None): values}) == "2 of 10 (0, 6), 1 to 2"
+
     def test_pattern(self, page):
         pattern = self.section(page, "The pattern of Table 11")
         # k_cos_mah: +2 on four clean pairs; +9 and +6 on two polluted pairs each
@@ -133,7 +149,7 @@ class TestReport:
         assert "| paper, all | 1 | +5.1 | +2.2 |" in pattern
         assert "| paper, rows | 3 | 2 | 3 |" in pattern
         assert "| ours, cells | 16 | 16 | 16 |" in pattern
-        assert "| ours, cells, NSADetector's default for Ens. | 16 | 0 | 0 |" in pattern
+        assert "| ours, cells, all four scores of the blocks for Ens. | 16 | 0 | 0 |" in pattern
 
     def test_plot(self, page, folder):
         assert "(results.png)" in self.section(page, "Pollution")
@@ -175,6 +191,12 @@ class TestCurves:
                 cell = replace(TRAINED, normal=normal, normalize=setting, epochs=8)
                 figures = make_figures(0.5) | {"curves": curves}
                 _cells.write_result(tmp_path, cell, figures)
+        # another set, another share of outliers; no concentration, as JSON has no infinity
+        for dataset, pollution, value in ("svhn", 0.0, 0.9), ("cifar10", 0.1, 0.1):
+            cell = replace(TRAINED, dataset=dataset, pollution=pollution, epochs=8)
+            curves = dict.fromkeys(_curves.CURVES, [value] * 3) | {"epoch": [1, 4, 8]}
+            curves["concentration"] = [float("inf")] * 3
+            _cells.write_result(tmp_path, cell, make_figures(0.5) | {"curves": curves})
         # no training, no curves
         _cells.write_result(tmp_path, Cell("cifar10", 1, "pixels"), make_figures(0.5))
         return tmp_path
@@ -184,14 +206,23 @@ class TestCurves:
         output.parent.mkdir()
         (output.parent / "results_curves_notes.md").write_text("By hand.\n")
         options = ["--results", str(folder), "--curves", str(folder), "--output", str(output)]
-        assert report.main(options) == 0
+        assert report.main([*options, "--held-out", str(output.parent)]) == 0
         page = (output.parent / "results_curves.md").read_text()
-        (row,) = [line for line in page.splitlines() if line.startswith("| simsiam, normalize='b")]
-        cells = [cell.strip() for cell in row.split("|")[2:-1]]
+        row = self.row_of(page, "cifar10, simsiam, normalize='both'")
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
         assert cells[0] == "50 → 70 (4) → 55"
         assert cells[5] == "900 → 900 (1) → 7" and cells[-1] == "2 of 10 (1, 3), 1"
         assert "8 epochs" in page and "By hand." in page and "commit abc" in page
         assert page.count(".png)") == len(list(output.parent.glob("results_curves*.png"))) == 2
+
+        row = self.row_of(page, "cifar10, 10% outliers, simsiam, normalize='both'")
+        assert row.startswith("| 10 → 10 (1) → 10 |") and "nan" in row
+        assert self.row_of(page, "svhn, simsiam, normalize='both'").startswith("| 90")
+
+    @staticmethod
+    def row_of(page, name):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+        return row.removeprefix(f"| {name} ")
 
     def test_without_results(self, tmp_path):
         assert "not run" in _curves_report.render([])

@@ -366,6 +366,9 @@ BAD_OPTIONS = [
     (["--dataset", "mnist"], "invalid choice: 'mnist' .*cifar10.*svhn"),
     (["--objective", "moco"], "invalid choice: 'moco' .*simclr"),
     (["--figures", "--methods", "pixels"], "--methods: not with --figures"),
+    (["--figures", "--minutes", "1"], "--minutes: not with --figures"),
+    (["--figures", "--test-images", "1"], "--test-images: 1; pass at least 2"),
+    (["--batch-size", "1", "8"], "'batch_size' parameter .* Got 1"),
     (["--methods", "lof"], "invalid choice: 'lof' .*untrained.*iforest"),
     (["--normalize", "all"], "invalid choice: 'all' .*both"),
     (["--pollution", "1"], "--pollution: 1.0; pass shares from 0 to below 1"),
@@ -399,6 +402,13 @@ def test_missing_data_and_packages(tmp_path, capsys, monkeypatch):
     for method, package in ("deep_svdd", "pyod"), (_nsa_methods.LITE, "efficientnet-lite-pytorch"):
         assert nsa.main([*SMALL, "--methods", method]) == 2
         assert f"pip install {package}" in capsys.readouterr().err
+
+
+def test_a_part_of_a_set_is_not_taken_for_the_set(run, computed, monkeypatch, capsys):
+    options = ["--dataset", "fashion_mnist", "--objective", "simclr", "--epochs", "1"]
+    assert nsa.main(options) == 2
+    message = "has 200 of 60,000 training images of fashion_mnist; pass --train-images, or"
+    assert message in capsys.readouterr().err and not computed
 
 
 def test_small_budget_without_its_sets(capsys):

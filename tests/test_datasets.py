@@ -174,10 +174,18 @@ def test_download_fills_root(tmp_path, monkeypatch):
     assert len(fetched) == 4
 
 
-@pytest.mark.parametrize("size", [0, 100])
-def test_damaged_file(size, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:0],
+        lambda content: content[:100],
+        lambda content: b"<!DOCTYPE html><title>Not found</title>",
+        lambda content: content[:2] + b"\x0a" + content[3:],  # a type that there is not
+    ],
+)
+def test_damaged_file(damage, tmp_path):
     file = write_fashion_mnist(tmp_path) / "train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:size])
+    file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(FileNotFoundError, match="missing or damaged in root"):
         datasets.load_fashion_mnist(tmp_path)
     with pytest.raises(OSError, match="delete what is damaged"):

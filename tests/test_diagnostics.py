@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.spatial.distance import pdist
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -397,9 +398,9 @@ def test_bad_parameters(function, n_arguments, parameter, values, allowed):
 
 
 def test_training_records_diagnostics_of_each_epoch(rng):
-    X, X_new = rng.normal(size=(2, 80, 6))
-    y = (X_new[:, 0] > 0).astype(int)
-    recorder = EmbeddingDiagnostics(X_new, X_views=X_new + 0.1, y=y, X_test=X_new, y_test=y)
+    X, X_new, X_test = rng.normal(size=(3, 80, 6))
+    y, y_test = ((X[:, 0] > 0).astype(int) for X in (X_new, X_test))
+    recorder = EmbeddingDiagnostics(X_new, X_views=X_new + 0.1, y=y, X_test=X_test, y_test=y_test)
     others = EmbeddingDiagnostics(X_new[:9], layer="dense_block_1", prefix="few_")
     options = {"max_epochs": 3, "random_state": 0}
     encoder = SelfSupervisedEncoder(**options, callbacks=[recorder, others]).fit(X)
@@ -412,8 +413,41 @@ def test_training_records_diagnostics_of_each_epoch(rng):
         *names.split(),
         *(f"few_{name}" for name in names.split()[:3]),
     }
-    embedding = encoder.transform_layers(X_new)[list(encoder.layer_slices_)[-1]]
+    embedding, views, tested = (
+        encoder.transform_layers(X)[list(encoder.layer_slices_)[-1]]
+        for X in (X_new, X_new + 0.1, X_test)
+    )
+    few = encoder.transform_layers(X_new[:9])["dense_block_1"]
     assert last["concentration"] == concentration(embedding) != first["concentration"]
+    assert last["alignment"] == alignment(embedding, views)
+    split = embedding, y, tested, y_test
+    assert last["linear_probe_accuracy"] == linear_probe_accuracy(*split)
+    assert last["knn_accuracy"] == knn_accuracy(*split, n_neighbors=20)
+    for function in concentration, mmd_to_uniform, uniformity:
+        assert last[function.__name__] == function(embedding)
+        assert last[f"few_{function.__name__}"] == function(few) != function(embedding[:9])
+
+
+def test_recorders_see_the_epochs_before(rng, tmp_path):
+    """Also when a training goes on from a checkpoint, in another process."""
+
+    class Count:
+        def record(self, encoder):
+            return {"n_before": len(encoder.history_)}
+
+    def stop(history):
+        if len(history) == 2 and not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+
+    X, stopped = rng.normal(size=(40, 3)), []
+    encoder = SelfSupervisedEncoder(
+        max_epochs=4, callbacks=[Count(), stop], checkpoint=tmp_path / "state", random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        encoder.fit(X)
+    encoder.fit(X)
+    assert [epoch["n_before"] for epoch in encoder.history_] == [0, 1, 2, 3]
 
 
 def test_recorder_refuses_what_does_not_fit_together(rng):

@@ -110,6 +110,11 @@ def test_several_classes_are_normal_together(rows):
     data = one_vs_rest(X, y, ["ant", "cow"], pollution=0.1, random_state=0)
     assert_array_equal(data.y_test == 1, data.class_test != "bee")
     assert_array_equal(data.y_train == -1, y[data.X_train] == "bee")
+    for classes in {"ant", "cow"}, np.array(["ant", "cow"]), pd.Series(["cow", "ant"]):
+        again = one_vs_rest(X, y, classes, pollution=0.1, random_state=0)
+        assert_array_equal(data.y_test, again.y_test)
+    one, same = (one_vs_rest(X, y, name, random_state=0) for name in ("ant", np.array("ant")))
+    assert_array_equal(one.y_test, same.y_test)
 
 
 def test_classes_that_only_the_test_has_are_outliers():
@@ -189,6 +194,8 @@ X, Y = np.arange(20), np.tile([0, 1, 2, 3], 5)
         ({"y": Y.reshape(10, 2)}, "1d array"),
         ({"y": np.where(Y == 3, np.nan, Y)}, r"y has 5 missing labels, the first is y\[3\]=nan"),
         ({"X_test": X, "y_test": np.where(Y > 1, None, Y)}, r"y_test has 10 .* y_test\[2\]=None"),
+        ({"y": np.array(["a", pd.NA] * 10, object)}, r"y has 10 missing labels, .* y\[1\]=<NA>"),
+        ({"y": np.array(["a", 1] * 10, object)}, r"y has labels of the types \['int', 'str'\]"),
         ({"X_test": X, "y_test": Y[:3]}, "X_test has 20 samples, but y_test has 3 labels"),
         ({"X_test": X}, "X_test is given without y_test; pass both or neither"),
         ({"y_test": Y}, "y_test is given without X_test; pass both or neither"),

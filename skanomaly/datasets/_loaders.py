@@ -14,6 +14,9 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from ._fashion_mnist import CLASS_NAMES as FASHION_NAMES
 
+# what torchvision raises for files that end early or hold something else
+DAMAGED = (OSError, RuntimeError, ValueError, AssertionError, KeyError, EOFError)
+
 PARAMETERS: dict = {
     "root": [str, os.PathLike, None],
     "split": [StrOptions({"train", "test"})],
@@ -197,7 +200,7 @@ def _open(name: str, root: Any, download: bool, **which: Any) -> Any:
     folder = Path(get_data_home() if root is None else root).expanduser()
     try:
         return getattr(datasets, name)(folder, download=download, **which)
-    except (OSError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         if download:
             raise OSError(
                 f"{name} could not be downloaded to root={str(folder)!r}; delete what is damaged "

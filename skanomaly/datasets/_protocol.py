@@ -117,17 +117,30 @@ def _check_labels(samples_name: str, samples: Any, labels_name: str, labels: Any
             f"{samples_name} has {n_samples} samples, but {labels_name} has {len(labels)} labels; "
             "pass one label for each sample"
         )
-    missing = [i for i, label in enumerate(labels.tolist()) if label is None or label != label]
+    missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
     if missing:
         raise ValueError(
             f"{labels_name} has {len(missing)} missing labels, the first is "
             f"{labels_name}[{missing[0]}]={labels[missing[0]]}; leave such samples out"
         )
+    types = sorted({type(label).__name__ for label in labels.tolist()})
+    if "str" in types and len(types) > 1:
+        raise ValueError(f"{labels_name} has labels of the types {types}; pass labels of one type")
     return labels
 
 
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)  # as nan does
+    except TypeError:  # pandas' NA is neither equal nor unequal
+        return True
+
+
 def _check_classes(normal: Any, labels: np.ndarray) -> set:
-    classes = normal if np.ndim(normal) else [normal]
+    if isinstance(normal, (set, frozenset)) or np.ndim(normal):
+        classes = list(normal)
+    else:
+        classes = [normal.item() if isinstance(normal, np.ndarray) else normal]
     known = np.unique(labels).tolist()
     unknown = [label for label in classes if label not in known]
     if unknown or not len(classes):

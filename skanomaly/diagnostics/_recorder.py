@@ -16,7 +16,7 @@ class EmbeddingDiagnostics:
 
     Pass it in the `callbacks` of a :class:`~skanomaly.SelfSupervisedEncoder`. Each epoch's record
     gets ``concentration``, ``mmd_to_uniform`` and ``uniformity`` of X, and more as given below:
-    what figures 2 to 8 of NSA draw. Training does not see these samples.
+    what figures 2 to 8 of NSA draw beside AUROC. Training does not see these samples.
 
     Parameters
     ----------

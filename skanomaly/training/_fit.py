@@ -72,7 +72,7 @@ def train(
 
     def measure() -> dict[str, float]:
         fitted = copy.copy(estimator)
-        vars(fitted).update(fitted_attributes(training.task))
+        vars(fitted).update(fitted_attributes(training.task), history_=list(training.history))
         return {k: v for recorder in recorders for k, v in recorder.record(fitted).items()}
 
     training = Training(
