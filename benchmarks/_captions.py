@@ -27,7 +27,8 @@ def title(setting):
 def caption(setting, results):
     """How and where results were computed, in one line."""
     devices, commits = (sorted({r[name] for r in results}) for name in ("device", "commit"))
-    counts = [r["counts"]["train"] for r in results]
+    most = max(r["counts"]["outliers"] for r in results)
+    with_outliers = f", and up to {most:,} outliers among them" if most else ""
     seconds = sum(r["seconds"] for r in results) / len(results)
     collapsed = Counter(
         r["cell"].method
@@ -35,9 +36,8 @@ def caption(setting, results):
         if r.get("training") and r["training"]["embedding_std"] < COLLAPSED
     )
     text = (
-        f"**{title(setting)}**; trained on {min(counts):,} to {max(counts):,} images, outliers "
-        f"among them. {len(results)} results, of {seconds:.0f} s on average, "
-        f"on {', '.join(devices)}; commit {', '.join(commits)}."
+        f"**{title(setting)}**{with_outliers}. {len(results)} results, of {seconds:.0f} s on "
+        f"average, on {', '.join(devices)}; commit {', '.join(commits)}."
     )
     if collapsed:
         named = ", ".join(f"{n} of {method}" for method, n in collapsed.items())
