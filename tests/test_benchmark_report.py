@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,6 +239,19 @@ def test_our_rows_and_columns_are_the_papers(number):
     assert table.rows.keys() <= figures.keys()
     assert table.columns.keys() - {_nsa_tables.PRINTED} <= set(columns)
     assert any(figures[row][column] for row in table.rows for column in table.columns)
+
+
+@pytest.mark.skipif(not PAPERS.exists(), reason="needs the paper's tables in ../shared/papers")
+def test_pages_are_of_the_results(tmp_path):
+    docs = Path(__file__).parents[1] / "docs"
+    for notes in docs.glob("results*_notes.md"):
+        shutil.copy(notes, tmp_path)
+    options = ["--papers", str(PAPERS), "--output", str(tmp_path / "results.md")]
+    assert report.main(options) == 0
+    for name in "results.md", "results_curves.md", "results_dum.md":
+        assert (tmp_path / name).read_text() == (docs / name).read_text(), (
+            f"docs/{name} is not what python -m benchmarks.report writes; run it and commit"
+        )
 
 
 def test_page_of_dum_has_the_papers_figures_beside_ours(tmp_path, monkeypatch):
