@@ -93,7 +93,7 @@ class TestReport:
         (other,) = (row for row in rows if row.startswith("| C10, BYOL, 0, no"))
         assert "| (84.9) | (88.5) |" in other and other.endswith("| not run |")
         caption = next(row for row in rows if row.startswith("**"))
-        for text in "compact, 1 epochs", "all training images", "20 to 20", "cpu", "commit abc":
+        for text in "compact, 1 epochs", "all training images", "up to 2 outliers", "cpu", "commit abc":
             assert text in caption
 
     def test_repeated_and_missing_rows(self, page):
