@@ -5,6 +5,7 @@ import numpy as np
 from ._captions import caption
 from ._estimates import describe_coverage, is_of, settings_of
 from ._markdown import table
+from ._plots import has_matplotlib
 
 INTRODUCTION = """\
 # The NSA paper's figures 2 to 8, and ours
@@ -92,12 +93,7 @@ def _name(dataset, pollution, method, normalize):
 def plot(results, means_path, classes_path):
     """Plot the setting with most results; False without curves or without matplotlib."""
     results = [result for result in results if "curves" in result]
-    if not results:
-        return False
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print("no plot: matplotlib is missing; pip install matplotlib")
+    if not results or not has_matplotlib():
         return False
     setting = settings_of(results)[0]
     groups = _group([result for result in results if is_of(result, setting)])

@@ -13,6 +13,7 @@ from ._estimates import (
 from ._markdown import table
 from ._nsa_methods import OBJECTIVES
 from ._nsa_tables import SIX_SCORES
+from ._plots import has_matplotlib
 
 EXPLANATION = """\
 Mean differences in per cent of AUROC, over pairs of cells (class, pollution, seed) that differ in
@@ -107,13 +108,10 @@ def plot_pollution(results, path, figure="k_cos_mah"):
     groups = [[r for r in trained if is_of(r, setting)] for setting in settings_of(trained)]
     results = max(groups, key=len, default=[])
     curves = _curves(results, figure)
-    if not curves:
+    if not curves or not has_matplotlib():
         return False
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no plot: matplotlib is missing; pip install matplotlib")
-        return False
+    from matplotlib.figure import Figure
+
     datasets = list(dict.fromkeys(dataset for dataset, *_ in curves))
     page = Figure(figsize=(1 + 3 * len(datasets), 3), layout="constrained")
     axes = page.subplots(1, len(datasets), squeeze=False)[0]

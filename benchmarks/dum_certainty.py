@@ -96,7 +96,7 @@ def main():
         args.epochs, args.seeds, n_train, n_test = 1, 1, 100, 200
     train, _ = read_images("cifar10", "train", args.data, args.root)
     test, y = read_images("cifar10", "test", args.data, args.root)
-    results, pages = {}, []
+    results = {}
     for seed in range(args.seeds):
         rng = np.random.default_rng(seed)
         chosen = rng.permutation(len(test))[:n_test]
@@ -104,9 +104,10 @@ def main():
         figures = measure_crops(certainty, test[chosen], seed)
         print(f"seed {seed}", figures, flush=True)
         results[f"seed {seed}"] = figures
-        pages.append(draw_picture(certainty, test[chosen], y[chosen], seed))
+        if seed == 0:
+            page = draw_picture(certainty, test[chosen], y[chosen], seed)
     if not args.small:
-        pages[0].savefig(PICTURE, dpi=80, metadata={"Software": None})
+        page.savefig(PICTURE, dpi=80, metadata={"Software": None})
         about = {"train_images": N_TRAIN, "test_images": N_TEST, "epochs": args.epochs}
         write_report("dum_certainty", {**about, "results": results})
 

@@ -117,13 +117,14 @@ def _check_labels(samples_name: str, samples: Any, labels_name: str, labels: Any
             f"{samples_name} has {n_samples} samples, but {labels_name} has {len(labels)} labels; "
             "pass one label for each sample"
         )
-    missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
+    listed = labels.tolist()
+    missing = [i for i, label in enumerate(listed) if _is_missing(label)]
     if missing:
         raise ValueError(
             f"{labels_name} has {len(missing)} missing labels, the first is "
             f"{labels_name}[{missing[0]}]={labels[missing[0]]}; leave such samples out"
         )
-    types = sorted({type(label).__name__ for label in labels.tolist()})
+    types = sorted({type(label).__name__ for label in listed})
     if "str" in types and len(types) > 1:
         raise ValueError(f"{labels_name} has labels of the types {types}; pass labels of one type")
     return labels
