@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.random_projection import GaussianRandomProjection
 
 from skanomaly import FeatureEnsemble, SelfSupervisedEncoder
-from skanomaly.encoders._features import SparseProjection
+from skanomaly.encoders._encoder_network import SparseProjection
 
 
 class CountSketch:

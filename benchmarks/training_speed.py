@@ -22,7 +22,7 @@ from _report import write_report
 from _training_loops import DEVICE, ON_CUDA, BareNetwork, LightlyLoop, rate_of_steps
 
 from skanomaly import SelfSupervisedEncoder
-from skanomaly.training._device import has_fast_bfloat16
+from skanomaly._training._device import has_fast_bfloat16
 
 CPU_SIZES = {"batch": 128, "images": 512, "epochs": 2, "warm_up": 1, "timed": 4, "workers": 2}
 # the warm-up outlasts what the workers load ahead

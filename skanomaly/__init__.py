@@ -14,7 +14,7 @@ from ._version import __version__
 _HOME = {
     "CenterCosine": "scorers",
     "DUMDetector": "dum",
-    "EarlyStopping": "training",
+    "EarlyStopping": "_training",
     "FeatureEnsemble": "scorers",
     "MahalanobisCosine": "scorers",
     "NSADetector": "nsa",
@@ -24,12 +24,12 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from ._training import EarlyStopping
     from .dum import DUMDetector
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
     from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine
-    from .training import EarlyStopping
 
 __all__ = [
     "CenterCosine",

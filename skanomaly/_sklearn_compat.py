@@ -1,10 +1,38 @@
-"""What differs between the versions of scikit-learn that are supported."""
+"""What differs between versions of scikit-learn, and the private names that are used of it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from typing import Any
+
+from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    validate_params,
+)
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _num_samples as num_samples
+
+__all__ = [
+    "BaseComposition",
+    "CallbackSupportMixin",
+    "EpochCallbacks",
+    "HasMethods",
+    "Interval",
+    "RealNotInt",
+    "StrOptions",
+    "check_feature_names_in",
+    "num_samples",
+    "pass_callbacks_on",
+    "safe_indexing",
+    "validate_params",
+    "with_callbacks",
+]
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

@@ -9,16 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn_compat import CallbackSupportMixin, with_callbacks
+from ._base import OutlierDetector, atomic_fit
+from ._sklearn_compat import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_feature_names_in,
+    with_callbacks,
+)
+from ._training import check_training_parameters, distributed, resolve_device
 from ._training_rows import TrainingRows
-from .base import OutlierDetector, atomic_fit
-from .encoders._augmentations import PRESETS
-from .inputs import check_samples, refuse_overflow
-from .training import check_training_parameters, distributed, resolve_device
-from .uncertainty import (
+from ._uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
     SCALINGS,
@@ -32,6 +36,8 @@ from .uncertainty import (
     log_variances,
     mean_of_columns,
 )
+from ._validation import check_samples, refuse_overflow
+from .encoders._augmentations import PRESETS
 
 LARGEST = 1e150  # value of an embedding; sums of larger ones may overflow to nan
 
@@ -350,7 +356,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         """
         check_is_fitted(self)
         if len(self.sample_shape_) == 1:
-            _check_feature_names_in(self, input_features)
+            check_feature_names_in(self, input_features)
         n_outputs = len(self.networks_.low) if self.covariance == "diag" else 1
         return np.asarray([f"log_variance_{i}" for i in range(n_outputs)], dtype=object)
 

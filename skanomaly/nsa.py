@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state, gen_batches
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_memory
 
-from ._sklearn_compat import CallbackSupportMixin, pass_callbacks_on, with_callbacks
+from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
+from ._sklearn_compat import CallbackSupportMixin, HasMethods, pass_callbacks_on, with_callbacks
 from ._training_rows import TrainingRows
-from .base import OutlierDetector, atomic_fit, seed_parts, training_scores
-from .inputs import check_samples
+from ._validation import check_samples
 from .scorers import FeatureEnsemble, MahalanobisCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once

@@ -16,15 +16,15 @@ import torch
 from numpy.testing import assert_array_equal
 
 from skanomaly import EarlyStopping, PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly._training import Checkpoint
+from skanomaly._training import _checkpoint as checkpoint_module
+from skanomaly._training._checkpoint_identity import _describe
 from skanomaly.encoders import ColumnCorruption, ImageAugmentation
-from skanomaly.training import Checkpoint
-from skanomaly.training import _checkpoint as checkpoint_module
-from skanomaly.training._identity import _describe
 
 SCRIPT = """
 import sys, time, numpy as np, torch
 from skanomaly import SelfSupervisedEncoder
-from skanomaly.training import Checkpoint
+from skanomaly._training import Checkpoint
 
 torch.set_num_threads(1)
 write = Checkpoint._write

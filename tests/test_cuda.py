@@ -92,7 +92,7 @@ def test_objectives_train_on_cuda(images, objective):
 def test_streamed_samples_train_as_resident_ones(images, monkeypatch):
     encoder = SelfSupervisedEncoder(max_epochs=2, device="cuda", random_state=0)
     resident = encoder.fit(images).transform(images)
-    monkeypatch.setattr("skanomaly.training._samples.DEVICE_SHARE", 0.0)
+    monkeypatch.setattr("skanomaly._training._sample_store.DEVICE_SHARE", 0.0)
     assert_allclose(encoder.fit(images).transform(images), resident, rtol=1e-2, atol=1e-3)
 
 

@@ -14,9 +14,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skanomaly import DUMDetector, OneClassKFold, SelfSupervisedEncoder
+from skanomaly._uncertainty import log_norm, log_variances
 from skanomaly.datasets import load_fashion_mnist_sample
 from skanomaly.encoders import ImageAugmentation
-from skanomaly.uncertainty import log_norm, log_variances
 
 QUICK = {"n_estimators": 3, "max_epochs": 5, "random_state": 0}
 

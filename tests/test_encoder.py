@@ -17,7 +17,7 @@ from torchvision import models
 
 from skanomaly import MahalanobisCosine, SelfSupervisedEncoder
 from skanomaly.encoders import _self_supervised
-from skanomaly.encoders._networks import make_backbone
+from skanomaly.encoders._architectures import make_backbone
 
 
 def weights(encoder):

@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, clone
 
 from skanomaly import NSADetector, SelfSupervisedEncoder
-from skanomaly.inputs import check_samples
+from skanomaly._validation import check_samples
 from tests.registry import identify, make_detectors, make_estimators
 
 GRAY = np.arange(2 * 8 * 9, dtype=np.uint8).reshape(2, 8, 9)

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 
 from skanomaly import MahalanobisCosine, NSADetector, PretrainedEncoder, SelfSupervisedEncoder
-from skanomaly.encoders._modules import as_backbone
+from skanomaly.encoders._backbones import as_backbone
 
 
 class Tokens(nn.Module):

@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skanomaly import EarlyStopping, NSADetector, SelfSupervisedEncoder
+from skanomaly._training import Recipe, SampleStore, Task, Training, _loop, _samples
 from skanomaly.encoders._pretext import PretextTask, concentration
-from skanomaly.training import Recipe, SampleStore, Task, Training, _loop, _samples
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from skanomaly.training import Recipe
-from skanomaly.uncertainty import (
+from skanomaly._training import Recipe
+from skanomaly._uncertainty import (
     OBJECTIVES,
     RowViews,
     UncertaintyTask,

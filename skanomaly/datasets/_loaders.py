@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._sklearn_compat import StrOptions, validate_params
 from ._fashion_mnist import CLASS_NAMES as FASHION_NAMES
 
 # what torchvision raises for files that end early or hold something else

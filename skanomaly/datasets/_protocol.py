@@ -7,9 +7,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import Bunch, _safe_indexing, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
-from sklearn.utils.validation import _num_samples, column_or_1d
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.validation import column_or_1d
+
+from .._sklearn_compat import Interval, num_samples, safe_indexing, validate_params
 
 LISTED_CLASSES = 20  # in messages
 
@@ -97,12 +98,12 @@ def one_vs_rest(
     y_all = _as_signs(labels, classes)
     if X_test is None and y_test is None:
         train, test = _hold_out(labels, y_all, test_size, rng)
-        X_test, class_test = _safe_indexing(X, test), labels[test]
+        X_test, class_test = safe_indexing(X, test), labels[test]
     else:
         train, class_test = np.arange(len(labels)), _check_test(X_test, y_test, classes)
     rows = _draw_training(train[y_all[train] == 1], train[y_all[train] == -1], pollution, rng)
     return Bunch(
-        X_train=_safe_indexing(X, rows),
+        X_train=safe_indexing(X, rows),
         y_train=y_all[rows],
         X_test=X_test,
         y_test=_as_signs(class_test, classes),
@@ -111,7 +112,7 @@ def one_vs_rest(
 
 
 def _check_labels(samples_name: str, samples: Any, labels_name: str, labels: Any) -> np.ndarray:
-    n_samples, labels = _num_samples(samples), column_or_1d(labels)
+    n_samples, labels = num_samples(samples), column_or_1d(labels)
     if len(labels) != n_samples:
         raise ValueError(
             f"{samples_name} has {n_samples} samples, but {labels_name} has {len(labels)} labels; "

@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.multiclass import type_of_target
 
 from .._array_api import is_array_api_obj, to_numpy
-from ._inputs import check_rows, check_same_width, directions
+from .._sklearn_compat import Interval, validate_params
+from ._embedding_checks import check_rows, check_same_width, directions
 
 
 def linear_probe_accuracy(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from ._inputs import directions
+from ._embedding_checks import directions
 
 # enough for full precision of every kappa and every d from 2 on
 N_TERMS = 80

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.special import hyp0f1
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, validate_params
 
-from ._inputs import check_same_width, directions
+from .._sklearn_compat import Interval, validate_params
+from ._embedding_checks import check_same_width, directions
 
 TILE = 1024  # rows whose distances to as many others are in memory at once
 MIN_BANDWIDTH = 0.05  # the closed form of its kernel does not overflow yet

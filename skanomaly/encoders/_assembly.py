@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._architectures import make_backbone
 from ._augmentations import PRESETS, ColumnCorruption
-from ._features import EncoderNetwork
-from ._modules import Backbone, as_backbone
-from ._networks import make_backbone
+from ._backbones import Backbone, as_backbone
+from ._encoder_network import EncoderNetwork
 from ._preprocessing import Preprocessing
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES, Objective

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from ._operations import (
+from ._image_operations import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,

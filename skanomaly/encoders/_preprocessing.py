@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..training import to_device
+from .._training import to_device
 
 STANDARDISATION_VALUES = 50_000_000  # of pixels looked at for the channels' mean and spread
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..training import Task, distributed
+from .._training import Task, distributed
 from ._augmentations import ImageAugmentation, as_augmentation
-from ._features import EncoderNetwork
+from ._encoder_network import EncoderNetwork
 from ._preprocessing import as_float
 
 

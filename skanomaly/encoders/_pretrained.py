@@ -9,15 +9,15 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..base import atomic_fit
-from ..inputs import check_samples
-from ..training import resolve_device, seeded
-from ._encoder import NetworkEncoder
-from ._features import EncoderNetwork
-from ._modules import as_backbone
-from ._networks import load_torchvision
+from .._base import atomic_fit
+from .._sklearn_compat import Interval, StrOptions
+from .._training import resolve_device, seeded
+from .._validation import check_samples
+from ._architectures import load_torchvision
+from ._backbones import as_backbone
+from ._base_encoder import NetworkEncoder
+from ._encoder_network import EncoderNetwork
 from ._preprocessing import Preprocessing
 
 # of the photographs that torchvision's weights were trained on, per channel

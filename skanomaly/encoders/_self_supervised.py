@@ -12,12 +12,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._sklearn_compat import CallbackSupportMixin, with_callbacks
-from ..base import atomic_fit
-from ..inputs import check_samples, refuse_overflow
-from ..training import (
+from .._base import atomic_fit
+from .._sklearn_compat import CallbackSupportMixin, Interval, StrOptions, with_callbacks
+from .._training import (
     OPTIMIZERS,
     Recipe,
     check_training_parameters,
@@ -26,9 +24,10 @@ from ..training import (
     seeded,
     train,
 )
+from .._validation import check_samples, refuse_overflow
 from ._assembly import make_augmentation, make_network
 from ._augmentations import PRESETS
-from ._encoder import NetworkEncoder
+from ._base_encoder import NetworkEncoder
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES

@@ -8,13 +8,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from .._array_api import Array, like, namespace, to_numpy
+from .._base import training_scores
+from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, positions_in, replace_known
-from ..base import training_scores
 from ._center_cosine import CenterCosine
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
@@ -34,7 +33,7 @@ def _paper_scorers(ensemble: str, group: str) -> list:
     return center if group.startswith(HEAD_PREFIX) else nearest
 
 
-class FeatureEnsemble(Scorer, _BaseComposition):
+class FeatureEnsemble(Scorer, BaseComposition):
     """Score several groups of columns on their own, rescale each score and sum (NSA section 2.5).
 
     Each score is mapped so that the training samples' leave-one-out scores span 0 to 1, and the

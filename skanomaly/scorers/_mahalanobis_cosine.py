@@ -5,9 +5,8 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
 from .._array_api import Array, like, namespace
+from .._sklearn_compat import Interval, StrOptions
 from .._training_rows import TrainingRows, positions_in
 from ._leave_one_out import LeaveOneOutMetric
 from ._neighbors import AngularNeighbors, Centering, column_means, drop_one

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval
 
 from .._array_api import Array, like, namespace, to_numpy
+from .._base import OutlierDetector, atomic_fit
+from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows, replace_known
-from ..base import OutlierDetector, atomic_fit
 
 MAX_TRIM_ROUNDS = 5
 

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .._array_api import (
     Array,
@@ -18,6 +17,7 @@ from .._array_api import (
     to_numpy,
     vector_norm,
 )
+from .._sklearn_compat import Interval, RealNotInt, StrOptions
 from ._angles import MAX_EXPONENT, row_exponents
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)

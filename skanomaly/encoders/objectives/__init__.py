@@ -1,7 +1,7 @@
 """Self-supervised objectives: modules that map the embeddings of two views to a loss."""
 
-from ._base import Objective
 from ._byol import BYOL
+from ._objective import Objective
 from ._simclr import ShiftedSimCLR, SimCLR
 from ._simsiam import SimSiam
 

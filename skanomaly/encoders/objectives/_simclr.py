@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from ...training.distributed import gather_rows
-from ._base import Objective
+from ..._training.distributed import gather_rows
+from ._objective import Objective
 
 
 class SimCLR(Objective):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cosine_similarity
 
-from ._base import Objective, make_head
+from ._objective import Objective, make_head
 
 
 class SimSiam(Objective):

@@ -12,7 +12,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import nn
 
-from ..training import scoring_device
+from .._training import scoring_device
 
 SCORING_VALUES = 2**18  # of a layer of all networks that are held at once; fits the cache of a core
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._modules import Backbone, average_positions
+from ._backbones import Backbone, average_positions
 from ._preprocessing import Preprocessing
 from .objectives import Objective
 

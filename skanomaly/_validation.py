@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
-from .._array_api import Array, floating_types, namespace, to_numpy
+from ._array_api import Array, floating_types, namespace, to_numpy
 
 CHANNELS = (1, 3)
 BLOCK_IMAGES = 1024  # looked at in one go

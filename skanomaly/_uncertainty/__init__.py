@@ -2,14 +2,14 @@
 
 from ._embedding import embed, fit_encoder
 from ._experts import product_of_experts
-from ._fit import fit_networks
-from ._network import VarianceNetworks, log_norm, log_variances, mean_of_columns
-from ._objectives import OBJECTIVES
-from ._samples import bounds, draw_columns, draw_rows, held_out_mask
+from ._fit_networks import fit_networks
+from ._losses import OBJECTIVES
+from ._row_sampling import bounds, draw_columns, draw_rows, held_out_mask
+from ._row_views import ROW_VIEWS, RowViews
 from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
-from ._task import UncertaintyTask
-from ._views import ROW_VIEWS, RowViews
+from ._uncertainty_task import UncertaintyTask
+from ._variance_networks import VarianceNetworks, log_norm, log_variances, mean_of_columns
 
 __all__ = [
     "OBJECTIVES",

@@ -12,10 +12,10 @@ from torch import nn
 
 from .._sklearn_compat import EpochCallbacks
 from ._checkpoint import Checkpoint
-from ._identity import describe_data, describe_parameters
+from ._checkpoint_identity import describe_data, describe_parameters
 from ._loop import Training
 from ._recipe import Recipe
-from ._samples import SampleStore
+from ._sample_store import SampleStore
 from ._stopping import any_of
 from ._task import Task
 

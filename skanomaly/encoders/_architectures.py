@@ -11,7 +11,7 @@ import os
 import torch
 from torch import nn
 
-from ._modules import Backbone, as_backbone
+from ._backbones import Backbone, as_backbone
 
 MIN_IMAGE_SIZE = 8  # pixels: the backbones reduce the resolution up to eightfold
 SMALL_IMAGE = 64  # pixels: up to this size the stem keeps the resolution (paper: 32x32 images)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..training import Task, distributed
+from .._training import Task, distributed
 from ._experts import product_of_experts
-from ._network import VarianceNetworks, log_norm
-from ._objectives import OBJECTIVES
-from ._views import Views
+from ._losses import OBJECTIVES
+from ._row_views import Views
+from ._variance_networks import VarianceNetworks, log_norm
 
 TRIM_FROM = 0.2  # of the training; before, the norms say little
 

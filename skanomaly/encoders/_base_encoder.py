@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from ..inputs import check_samples
-from ..training import scoring_device, to_device
-from ._features import HEAD, EncoderNetwork
+from .._sklearn_compat import check_feature_names_in
+from .._training import scoring_device, to_device
+from .._validation import check_samples
+from ._encoder_network import HEAD, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
@@ -116,7 +117,7 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if len(self.sample_shape_) == 1:
-            _check_feature_names_in(self, input_features)
+            check_feature_names_in(self, input_features)
         widths = {name: s.stop - s.start for name, s in self.layer_slices_.items()}
         names = [f"{name}__{i}" for name, width in widths.items() for i in range(width)]
         return np.asarray(names, dtype=object)

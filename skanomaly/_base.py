@@ -11,11 +11,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
-from .inputs import check_table
+from ._sklearn_compat import Interval, StrOptions
+from ._validation import check_table
 
 AUTO_CONTAMINATION = 0.05
 N_FOLDS = 5  # for the training scores of detectors from elsewhere

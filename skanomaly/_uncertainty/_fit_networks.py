@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..training import Recipe, seeded, train
+from .._training import Recipe, seeded, train
 from ._embedding import embed_views
-from ._network import VarianceNetworks
-from ._samples import bounds, draw_columns, draw_rows
-from ._task import UncertaintyTask
-from ._views import RowViews
+from ._row_sampling import bounds, draw_columns, draw_rows
+from ._row_views import RowViews
+from ._uncertainty_task import UncertaintyTask
+from ._variance_networks import VarianceNetworks
 
 
 def fit_networks(

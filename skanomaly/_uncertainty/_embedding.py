@@ -11,12 +11,12 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import gen_batches
 
-from ..base import seed_parts
+from .._base import seed_parts
+from .._training import to_device
 from ..encoders import SelfSupervisedEncoder
 from ..encoders._assembly import make_augmentation
 from ..encoders._augmentations import as_augmentation
 from ..encoders._preprocessing import as_float
-from ..training import to_device
 
 N_VIEWS = 8  # of each image
 IMAGE_BATCH = 256

@@ -16,7 +16,7 @@ from . import distributed
 from ._checkpoint import Checkpoint
 from ._device import autocast
 from ._recipe import Recipe
-from ._samples import SampleStore
+from ._sample_store import SampleStore
 from ._task import Task
 
 

@@ -2,12 +2,12 @@
 
 from ._checkpoint import Checkpoint
 from ._device import resolve_device, scoring_device, seeded
-from ._fit import train
 from ._loop import Training
 from ._recipe import OPTIMIZERS, Recipe, check_training_parameters
-from ._samples import SampleStore, to_device
+from ._sample_store import SampleStore, to_device
 from ._stopping import EarlyStopping
 from ._task import Task
+from ._train import train
 
 __all__ = [
     "OPTIMIZERS",
