@@ -18,6 +18,7 @@ _HOME = {
     "FeatureEnsemble": "scorers",
     "MahalanobisCosine": "scorers",
     "NSADetector": "nsa",
+    "NeighborDistance": "scorers",
     "OneClassKFold": "model_selection",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
-    from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine
+    from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance
 
 __all__ = [
     "CenterCosine",
@@ -38,6 +39,7 @@ __all__ = [
     "FeatureEnsemble",
     "MahalanobisCosine",
     "NSADetector",
+    "NeighborDistance",
     "OneClassKFold",
     "PretrainedEncoder",
     "SelfSupervisedEncoder",

@@ -6,7 +6,7 @@ scikit-learn's ``array_api_dispatch`` is on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,26 @@ from sklearn import get_config
 
 Array = Any  # of whichever library
 
+BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
+
 __all__ = [
     "Array",
     "as_float64",
+    "by_blocks",
+    "column_means",
     "device",
     "floating_types",
+    "is_array_api_obj",
     "is_numpy_array",
     "is_same_kind",
     "like",
     "namespace",
     "numpy_state",
-    "product_eps",
     "row_slices",
-    "spread",
+    "take_along_rows",
+    "take_rows",
     "to_numpy",
+    "top_columns",
     "vector_norm",
 ]
 
@@ -71,30 +77,10 @@ def numpy_state(self: Any) -> dict:
     return {k: to_numpy(v) if is_array_api_obj(v) else v for k, v in vars(self).items()}
 
 
-def product_eps(X: Array, dtype: Any) -> float:
-    """Relative rounding error of one step of a matrix product of arrays like X in `dtype`."""
-    xp = namespace(X)
-    if is_torch_array(X) and X.device.type == "cuda" and dtype == xp.float32:
-        # the user may have allowed products of fewer digits
-        return {"highest": 2**-23, "high": 2**-10}.get(xp.get_float32_matmul_precision(), 2**-7)
-    return float(xp.finfo(dtype).eps)
-
-
 def vector_norm(X: Array) -> Array:
     """Euclidean norms along the last axis, which is kept with length 1."""
     xp = namespace(X)
     return xp.sqrt(xp.sum(X * X, axis=-1, keepdims=True))
-
-
-def spread(values: Array, mask: Array, fill: Array) -> Array:
-    """`fill` with `values`, in their order, put where the mask is true."""
-    xp = namespace(values)
-    if values.shape[0] == 0:
-        return fill
-    position = xp.cumulative_sum(xp.astype(mask, xp.int64)) - 1
-    found = xp.take(values, xp.clip(position, min=0), axis=0)
-    mask = xp.reshape(mask, (-1,) + (1,) * (values.ndim - 1))
-    return xp.where(mask, found, fill)
 
 
 def row_slices(n_rows: int, row_bytes: int, block_bytes: int) -> Iterator[slice]:
@@ -102,3 +88,41 @@ def row_slices(n_rows: int, row_bytes: int, block_bytes: int) -> Iterator[slice]
     step = max(1, block_bytes // max(1, row_bytes))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
+
+
+def by_blocks(compute: Callable[[Array], Array], X: Array) -> Array:
+    """`compute(X)` for a function of rows, some at a time."""
+    blocks = row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES)
+    return namespace(X).concat([compute(X[part, :]) for part in blocks])
+
+
+def column_means(X: Array) -> Array:
+    """Mean row in float64, which does not overflow."""
+    xp = namespace(X)
+    blocks = row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES)
+    shrink = 2.0 ** -X.shape[0].bit_length()  # a power of two rounds nothing
+    total = sum(xp.sum(as_float64(X[part, :]) * shrink, axis=0) for part in blocks)
+    return total / (shrink * X.shape[0])
+
+
+def take_rows(X: Array, index: np.ndarray) -> Array:
+    """The rows of X at increasing positions; X itself if these are all of them."""
+    return X if len(index) == X.shape[0] else namespace(X).take(X, like(index, X), axis=0)
+
+
+def take_along_rows(X: Array, columns: Array) -> Array:
+    """Entries (n, k) of X at k columns of its own for each row."""
+    return namespace(X).take_along_axis(X, columns, axis=1)
+
+
+def top_columns(X: Array, k: int) -> Array:
+    """Columns (n, k) of the k largest entries of each row, in no order."""
+    xp = namespace(X)
+    if k == 1:
+        return xp.argmax(X, axis=1, keepdims=True)
+    # the standard can only sort, which takes several times as long
+    if is_numpy_array(X):
+        return np.argpartition(X, -k, axis=1)[:, -k:]
+    if is_torch_array(X):
+        return X.topk(k, dim=1, sorted=False).indices
+    return xp.argsort(X, axis=1)[:, -k:]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -15,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
 from ._sklearn_compat import Interval, StrOptions
+from ._training_rows import TrainingRows
 from ._validation import check_table
 
 AUTO_CONTAMINATION = 0.05
-N_FOLDS = 5  # for the training scores of detectors from elsewhere
+N_FOLDS = 5  # for the training scores of third-party detectors
 
 
 def atomic_fit(fit: Callable) -> Callable:
@@ -41,9 +44,9 @@ def atomic_fit(fit: Callable) -> Callable:
 class OutlierDetector(OutlierMixin, BaseEstimator):
     """Base class of the detectors.
 
-    A subclass defines ``fit``, which ends with ``_finish_fit(training_scores)``, and
-    ``_score_samples`` for input that is validated already. Higher scores mean more normal, as
-    everywhere in scikit-learn; the papers' scores are the negative of ours.
+    A subclass defines ``fit``, which ends with ``_finish_fit(training_scores, known)``, and
+    ``_score_samples`` for validated samples, which takes them all for new ones. Higher scores mean
+    more normal, as everywhere in scikit-learn; the papers' scores are the negative of ours.
     """
 
     _parameter_constraints: dict = {
@@ -53,6 +56,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     contamination: str | float
     offset_: float
     training_scores_: Array
+    _known: TrainingRows
 
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
@@ -138,31 +142,50 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     def _checked_scores(self, X, method: str) -> Array:
         """Scores of input from the user, to the public method of that name."""
-        return self._score_samples(self._check_input(X, method))
+        X = self._check_input(X, method)
+        return self._known.recall(X, self._score_samples(X), self.training_scores_)
 
     def _check_input(self, X, method: str) -> Array:
         check_is_fitted(self)
         X = self._validate_input(X, reset=False)
-        if not is_same_kind(X, self.training_scores_):
+        block = next(iter(X.values())) if isinstance(X, dict) else X
+        if not is_same_kind(block, self.training_scores_):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace "
                 f"and the same device as those passed to fit(): {_describe(self.training_scores_)}"
-                f", not {_describe(X)}. Convert them, or fit again"
+                f", not {_describe(block)}. Convert them, or fit again"
             )
         return X
 
     def _score_samples(self, X: Array) -> Array:
+        """Scores of validated samples as if they were new."""
         raise NotImplementedError
 
     def _validate_input(self, X, *, reset: bool) -> Array:
         """X as a finite float matrix; `reset` records its width and column names."""
         return check_table(self, X, reset=reset)
 
-    def _finish_fit(self, training_scores: Array) -> None:
-        """Keep the scores of the training samples, and put `contamination` of them below zero."""
-        rate = self.contamination if isinstance(self.contamination, Real) else AUTO_CONTAMINATION
+    def _finish_fit(self, scores: Array, known: TrainingRows) -> None:
+        """Keep the leave-one-out scores of the training samples and set the threshold."""
+        self._known = known
+        self._set_threshold(known.share(scores))
+        if known.n_distinct * self._rate < 1:
+            warnings.warn(
+                f"only {known.n_distinct} of the training samples differ: a threshold that flags "
+                f"{self._rate:g} of them says little of new samples. Pass at least "
+                f"{math.ceil(1 / self._rate)} samples that differ, or a larger contamination",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _set_threshold(self, training_scores: Array) -> None:
+        """Put the share `contamination` of the training samples below zero."""
         self.training_scores_ = training_scores
-        self.offset_ = float(np.percentile(to_numpy(training_scores), 100.0 * float(rate)))
+        self.offset_ = float(np.percentile(to_numpy(training_scores), 100.0 * self._rate))
+
+    @property
+    def _rate(self) -> float:
+        return AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)
 
     def __getstate__(self):
         # arrays in host memory, so that what was fitted on a GPU loads where there is none
@@ -179,12 +202,12 @@ def training_scores(detector: Any, X: Array) -> Array:
     Those that our detectors and LocalOutlierFactor keep are leave-one-out. For others, five
     copies of the detector are fitted, each on four fifths of X, to score the rest.
     """
+    if isinstance(detector, FrozenEstimator):  # was fitted on other samples
+        return detector.score_samples(X)
     for name in ("training_scores_", "negative_outlier_factor_"):
         if hasattr(detector, name):
             return getattr(detector, name)
     in_sample = detector.score_samples(X)
-    if isinstance(detector, FrozenEstimator):  # was fitted on other samples
-        return in_sample
     scores = np.empty(len(X))
     folds = KFold(min(N_FOLDS, len(X)), shuffle=True, random_state=0)
     for train, test in folds.split(X):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .scorers._neighbors import AngularNeighbors
-from .scorers._whitening import Whitening
+from ._angles import angle, directions
+from ._nearest_rows import NearestRows
+from ._whitening import Whitening
 
 MAX_REFERENCE_IMAGES = 200
 MAX_REFERENCE_BYTES = 16 * 2**20
@@ -47,9 +48,11 @@ def angle_heatmaps(
         kept = np.flatnonzero(np.arange(len(reference)) != left_out)
         kept = kept[_evenly_spaced(len(kept), max(1, MAX_REFERENCE_POSITIONS // (height * width)))]
         rows = _positions(reference[kept])
-        neighbors = AngularNeighbors(rows, Whitening().fit(rows))
-        nearest, _ = neighbors.nearest(_positions(maps[chosen]), 1)
-        angles[chosen] = nearest.reshape(-1, 1, height, width)
+        whitening = Whitening().fit(rows)
+        stored = NearestRows(directions(whitening.transform(rows)))
+        queries = directions(whitening.transform(_positions(maps[chosen])))
+        nearest = stored.take(stored.nearest(queries, 1)[:, 0])
+        angles[chosen] = angle(queries, nearest).reshape(-1, 1, height, width)
     enlarged = torch.nn.functional.interpolate(torch.from_numpy(angles), size, mode="bilinear")
     return enlarged[:, 0].numpy()
 

@@ -1,59 +1,119 @@
-"""Recognises samples that a detector was fitted on."""
+"""The one rule that tells whether a sample is a training sample, which is scored leave-one-out."""
 
 from __future__ import annotations
 
-from hashlib import blake2b
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from ._array_api import Array, like, namespace, row_slices, to_numpy
+from ._array_api import Array, as_float64, like, namespace, row_slices, to_numpy
 
-BLOCK_ROWS = 4096
+N_PROJECTIONS = 8
+TOLERANCE = 1e-4  # deviations of a column, root mean square over columns: what rounding may do
+SCALE_SAMPLES = 2_000  # looked at for the scale of the columns
+FAR = 1e100  # projections beyond it are all alike
+BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
 
 
 class TrainingRows:
-    """Fingerprints of training samples, 8 bytes each.
+    """Recognises the samples that a detector was fitted on.
 
-    Parameters
-    ----------
-    fingerprints : uint64 array (n,)
-        Of each sample, from `fingerprint`.
+    A sample is a training sample if it equals one but for rounding: if they differ by less than
+    1e-4 mean absolute deviations, root mean square over the columns. A step before, such as a PCA,
+    may so round a row that comes alone as it likes, and images of uint8 equal those divided by 255.
+    Compared are 8 random projections of the standardised samples, which takes little memory.
+
+    Samples come as one array with ``TrainingRows.of(X)``, or block by block with ``add``, followed
+    by ``close``. They are rows of a table, or images of uint8 or of floats in [0, 1].
     """
 
-    def __init__(self, fingerprints: np.ndarray):
-        self.fingerprints = fingerprints
-        self.order = np.argsort(fingerprints, kind="stable")
+    def __init__(self):
+        self._scales: list[tuple[np.ndarray, np.ndarray]] = []  # of the columns of each block
+        self._projections: Any = 0.0
 
     @classmethod
     def of(cls, X: Array) -> TrainingRows:
         """Of training samples X (n, ...)."""
-        return cls(fingerprint(X))
+        known = cls()
+        known.add(X)
+        return known.close()
 
-    def subset(self, index: np.ndarray) -> TrainingRows:
-        return TrainingRows(self.fingerprints[index])
+    def add(self, X: Array) -> None:
+        """Add a block of the training samples."""
+        step = -(-X.shape[0] // SCALE_SAMPLES)
+        some = np.concatenate([to_numpy(rows) for rows in _rows(X[::step, ...])])
+        mean = (some / len(some)).sum(axis=0)
+        # halves of parts do not overflow
+        deviation = (np.abs(some / 2 - mean / 2) / len(some)).sum(axis=0)
+        self._scales.append((mean, np.where(deviation > 0, deviation, 1.0)))
+        self._projections = self._projections + self._project(X, len(self._scales) - 1)
 
-    def find(self, X: Array) -> np.ndarray:
-        """Index of a training sample identical to each sample of X, or -1."""
-        wanted = fingerprint(X)
-        position = np.searchsorted(self.fingerprints, wanted, sorter=self.order)
-        index = self.order[np.minimum(position, len(self.order) - 1)]
-        return np.where(self.fingerprints[index] == wanted, index, -1)
+    def close(self) -> TrainingRows:
+        """After the last block."""
+        projections = self._normalised(self._projections)
+        del self._projections
+        # of samples that are equal the first stands for all
+        _, self._first, place = np.unique(
+            projections.round(9), axis=0, return_index=True, return_inverse=True
+        )
+        self._place = self._first[place.ravel()]
+        self._tree = cKDTree(projections[self._first], balanced_tree=False)
+        return self
 
-    def recall(self, X: Array, scores: Array, training_scores: Array) -> Array:
-        """`scores`, but for samples that are identical to a training sample its training score."""
+    @property
+    def n_distinct(self) -> int:
+        """Number of samples that differ."""
+        return len(self._first)
+
+    def find(self, X: Array | dict[str, Array]) -> np.ndarray:
+        """Position of the training sample that each sample is, or -1.
+
+        Samples are an array, or a dict of the blocks that were added. Of training samples that are
+        equal it is the same one for all.
+        """
+        blocks = X.values() if isinstance(X, dict) else [X]
+        projections: Any = sum(self._project(block, i) for i, block in enumerate(blocks))
+        radius = 3 * TOLERANCE  # about the length of 8 normal numbers
+        _, nearest = self._tree.query(self._normalised(projections), distance_upper_bound=radius)
+        return np.append(self._first, -1)[nearest]  # what is not found has the index n
+
+    def share(self, scores: Array) -> Array:
+        """Scores of the training samples, one for all that are equal."""
+        return namespace(scores).take(scores, like(self._place, scores), axis=0)
+
+    def recall(self, X: Array | dict[str, Array], scores: Array, training_scores: Array) -> Array:
+        """`scores`, but for training samples their training scores."""
         return replace_known(self.find(X), scores, training_scores)
 
-    def limit_copies(self, n_copies: int) -> tuple[np.ndarray, np.ndarray]:
-        """Samples without more than `n_copies` of each, and where in them each sample is."""
-        in_order = self.fingerprints[self.order]
-        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
-        first = np.repeat(starts, np.diff(np.r_[starts, len(in_order)]))
-        copy = np.arange(len(in_order)) - first
-        kept = np.sort(self.order[copy < n_copies])
-        # each sample stands for itself if it is kept, else for the first of its copies
-        place = np.empty(len(in_order), dtype=np.int64)
-        place[self.order] = np.where(copy < n_copies, self.order, self.order[first])
-        return kept, np.searchsorted(kept, place)
+    def _project(self, X: Array, block: int) -> np.ndarray:
+        parts = []
+        for rows in _rows(X):
+            axes = _random_axes(rows.shape[1], block)
+            mean, scale, axes = (like(values, rows) for values in (*self._scales[block], axes))
+            with np.errstate(over="ignore", invalid="ignore"):  # of values that are far away
+                parts.append(to_numpy(((rows - mean) / scale) @ axes))
+        return np.concatenate(parts)
+
+    def _normalised(self, projections: np.ndarray) -> np.ndarray:
+        width = sum(len(scale) for _, scale in self._scales)
+        return np.nan_to_num(projections / math.sqrt(width), nan=FAR).clip(-FAR, FAR)
+
+
+@functools.lru_cache(maxsize=16)
+def _random_axes(n_features: int, block: int) -> np.ndarray:
+    return np.random.default_rng(block).standard_normal((n_features, N_PROJECTIONS))
+
+
+def _rows(X: Array) -> Iterator[Array]:
+    """Consecutive samples as rows of float64; images of uint8 divided by 255."""
+    unit = 255.0 if X.ndim > 2 and X.dtype == np.uint8 else 1.0
+    for part in row_slices(X.shape[0], 8 * math.prod(X.shape[1:]), BLOCK_BYTES):
+        rows = X[part, ...]
+        yield as_float64(rows if X.ndim == 2 else rows.reshape(len(rows), -1)) / unit
 
 
 def replace_known(index: np.ndarray, scores: Array, training_scores: Array) -> Array:
@@ -64,26 +124,3 @@ def replace_known(index: np.ndarray, scores: Array, training_scores: Array) -> A
     index = like(index, scores)
     known = xp.reshape(index >= 0, (-1,) + (1,) * (scores.ndim - 1))
     return xp.where(known, xp.take(training_scores, xp.clip(index, min=0), axis=0), scores)
-
-
-def positions_in(kept: Array | None, index: Array) -> Array:
-    """``kept[index]`` for an index of any shape, where -1 stays; None keeps all."""
-    if kept is None:
-        return index
-    xp = namespace(index)
-    flat = xp.reshape(index, (-1,))
-    found = xp.take(kept, xp.clip(flat, min=0))
-    return xp.reshape(xp.where(flat >= 0, found, flat), index.shape)
-
-
-def fingerprint(X: Array) -> np.ndarray:
-    """64 bits of a hash of each sample; of tables as float64, of images in their own dtype."""
-    digests = []
-    for chosen in row_slices(X.shape[0], 1, BLOCK_ROWS):
-        rows = to_numpy(X[chosen, ...])
-        if X.ndim == 2:
-            rows = rows.astype(np.float64) + 0.0  # so that -0.0 and 0.0, 1 and 1.0 are the same
-        rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
-        as_bytes = rows.view(f"V{rows[0].nbytes}").ravel().tolist()
-        digests += [blake2b(row, digest_size=8).digest() for row in as_bytes]
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)

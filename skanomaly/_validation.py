@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
-from ._array_api import Array, floating_types, namespace, to_numpy
+from ._array_api import Array, floating_types, is_array_api_obj, namespace, to_numpy
 
 CHANNELS = (1, 3)
 BLOCK_IMAGES = 1024  # looked at in one go
@@ -59,6 +59,30 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
             "drop such samples or impute them first, for example in a Pipeline"
         )
     return X
+
+
+def check_block(name: str, rows: Any, *, min_samples: int = 1) -> Array:
+    """A block of features (n, c) as a finite float array.
+
+    Raises
+    ------
+    ValueError
+        If it is no such matrix or has too few rows, naming the block.
+    """
+    rows = rows if is_array_api_obj(rows) else np.asarray(rows)
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"block {name!r} has shape {rows.shape}; pass (n_samples, width)")
+    if rows.shape[0] < min_samples:
+        raise ValueError(
+            f"Found {rows.shape[0]} sample(s) in block {name!r}, at least {min_samples} are needed"
+        )
+    xp = namespace(rows)
+    if not xp.isdtype(rows.dtype, "real floating"):
+        rows = xp.astype(rows, xp.float64)
+    bad = _first_not_finite(rows)
+    if bad is not None:
+        raise ValueError(f"block {name!r} contains NaN or infinity: row {bad[0]} has {rows[bad]}")
+    return rows
 
 
 def check_samples(

@@ -463,14 +463,11 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
                 "the scores of training samples are not finite: pass a learning_rate below "
                 f"{self.learning_rate:g}"
             )
-        # samples that are equal have one score
-        kept, place = self._known.limit_copies(1)
-        self._finish_fit(scores[kept][place])
+        self._finish_fit(scores, self._known)
 
     def _score_samples(self, X):
         scaled = self._scale(X)
-        scores = np.concatenate([-norms.mean(axis=1) for _, norms in self._log_norms(scaled)])
-        return self._known.recall(X, scores, self.training_scores_)
+        return np.concatenate([-norms.mean(axis=1) for _, norms in self._log_norms(scaled)])
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)

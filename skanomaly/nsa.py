@@ -7,48 +7,53 @@ Selection Algorithm, which elsewhere share the abbreviation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils.validation import check_memory
 
 from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
 from ._sklearn_compat import CallbackSupportMixin, HasMethods, pass_callbacks_on, with_callbacks
-from ._training_rows import TrainingRows
+from ._training_rows import TrainingRows, replace_known
 from ._validation import check_samples
-from .scorers import FeatureEnsemble, MahalanobisCosine
+from .scorers import FeatureEnsemble, NeighborDistance
 
 SCORING_BATCH = 2048  # samples whose features are held at once
-# what detects best in tables, over 35 data sets: distances rather than angles, of few layers
-TABLE_OPTIONS: dict[str, Any] = {"layers": ["columns", "dense_block_1"], "max_epochs": 50}
 TABLE_NEIGHBORS = 5
 
 
 class NSADetector(CallbackSupportMixin, OutlierDetector):
-    """Anomaly detector that learns features from X itself and scores them by angles.
+    """Anomaly detector that learns features of images from X itself and scores them by angles.
 
     ``fit`` trains the encoder on X without labels, then fits the scorer on the features of X. X is
     images, (n, height, width), (n, height, width, channels) or (n, channels, height, width) of
-    uint8 or of floats in [0, 1], or a table (n, n_features).
+    uint8 or of floats in [0, 1], or a table (n, n_features), for which nothing is trained unless
+    an encoder is passed.
 
-    A sample that is identical to a training sample gets that sample's leave-one-out score: its
-    nearest neighbour is the nearest *other* training sample.
+    Training samples are scored by the nearest *other* training samples, also when they are passed
+    again, as uint8 or divided by 255.
 
     Parameters
     ----------
     encoder : transformer, optional
-        Anything with ``fit`` and ``transform``. None is ``SelfSupervisedEncoder()``, all of whose
-        blocks are used; of tables the standardised columns and the first block. Parameters of one
-        that is passed are searched as ``encoder__objective``.
+        Anything with ``fit`` and ``transform``. By default images are encoded by
+        ``SelfSupervisedEncoder()``, all of whose blocks are used, and tables are scored as they
+        are. An encoder with ``transform_blocks`` passes its blocks to the scorer one by one. A
+        fitted encoder is passed as ``sklearn.frozen.FrozenEstimator(encoder)``. Parameters of an
+        encoder that is passed are searched as ``encoder__objective``.
     scorer : outlier detector, optional
-        Anything with ``fit`` and ``score_samples``, higher for normal samples. None is
-        a :class:`FeatureEnsemble` whose groups are the encoder's layers: "all" if there are
-        several layers, "ens" otherwise; of tables that a :class:`SelfSupervisedEncoder` learned,
-        its score is the mean angle to the 5 nearest samples. Parameters of one that is passed are
-        searched as ``scorer__n_neighbors``. Detectors from elsewhere score training samples by
-        copies that were fitted on four fifths of the others.
+        Anything with ``fit`` and ``score_samples``, higher for normal samples. By default tables
+        are scored by the :class:`NeighborDistance` to the 5 nearest samples, block by block if the
+        encoder has several, and images by a :class:`FeatureEnsemble` of the encoder's blocks:
+        "all" if there are several, "ens" otherwise. Parameters of a scorer that is passed are
+        searched as ``scorer__n_neighbors``. Copies of third-party detectors that are fitted on
+        four fifths of the training samples score the other fifth.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.
@@ -65,7 +70,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
     Attributes
     ----------
     encoder_ : transformer
-        The trained encoder.
+        The trained encoder; returns tables as they are by default.
     scorer_ : outlier detector
         The scorer, fitted on the features of the training samples.
     training_scores_ : float64 array of shape (n_samples,)
@@ -79,14 +84,26 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
     feature_names_in_ : array of str
         Column names, if the training samples had any.
 
+    See Also
+    --------
+    SelfSupervisedEncoder : The encoder of images.
+    PretrainedEncoder : Features of a network that was trained elsewhere.
+    FeatureEnsemble : The scorer of several blocks.
+    DUMDetector : Scores by the uncertainty of an embedding.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA): compact
+       distributions for robust self-supervised anomaly detection", arXiv:2203.10344, 2022.
+
     Examples
     --------
     >>> import numpy as np
     >>> from skanomaly import NSADetector, SelfSupervisedEncoder
-    >>> X = np.random.default_rng(0).normal(size=(100, 4)) + [4, 3, 2, 1]
+    >>> images = np.random.default_rng(0).integers(0, 40, (40, 8, 8), dtype=np.uint8)
     >>> encoder = SelfSupervisedEncoder(max_epochs=2)
-    >>> detector = NSADetector(encoder, random_state=0).fit(X)
-    >>> detector.predict([[4, 3, 2, 1], [-9, 9, -9, 9]])
+    >>> detector = NSADetector(encoder, random_state=0).fit(images)
+    >>> detector.predict([images[0], 255 - images[0]])
     array([ 1, -1])
     """
 
@@ -146,9 +163,31 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         """
         X = self._check_input(X, "explain")
         known = self._known.find(X)
-        explanation = self._explain_scores(X, known)
+        features = self._transform(X)
+        if hasattr(self.scorer_, "explain"):
+            explanation = self.scorer_.explain(features, training_index=known)
+        else:
+            name = type(self.scorer_).__name__
+            scores = replace_known(
+                known, self.scorer_.score_samples(features), self.training_scores_
+            )
+            neighbors = {}
+            if hasattr(self.scorer_, "kneighbors"):
+                neighbors[name] = self.scorer_.kneighbors(features)
+            explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
         explanation.heatmaps = None if self._reference is None else self._heatmaps(X, known, layer)
         return explanation
+
+    def set_params(self, **params):
+        """Set parameters of this detector or, as ``encoder__max_epochs``, of its parts."""
+        for part, example in (("encoder", "SelfSupervisedEncoder"), ("scorer", "FeatureEnsemble")):
+            nested = [name for name in params if name.startswith(f"{part}__")]
+            if nested and params.get(part, getattr(self, part)) is None:
+                raise ValueError(
+                    f"{nested[0]} cannot be set while {part} is None, which is chosen in fit; "
+                    f"pass {part}={example}() to set and search its parameters"
+                )
+        return super().set_params(**params)
 
     @atomic_fit
     @with_callbacks
@@ -177,43 +216,38 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             seed_parts(encoder, random_state)
         train = check_memory(self.memory).cache(_fit_encoder, ignore=["detector"])
         self.encoder_ = train(encoder, X, detector=self)
-        scorer = self._make_scorer(len(X))
+        scorer = self._make_scorer(X)
         if self.random_state is not None:
             seed_parts(scorer, random_state)
-        self._known = TrainingRows.of(X)
-        self._scores_layers = _scores_layers(self.encoder_, scorer)
-        if self._scores_layers:
-            scorer._fit_groups(self.encoder_.transform_layers(X))
-            self.scorer_, scores = scorer, scorer.training_scores_
-        else:
-            features = self.encoder_.transform(X)
-            self.scorer_ = scorer.fit(features)
-            scores = training_scores(self.scorer_, features)
+        self.scorer_ = scorer
+        scores = self._fit_scorer(X)
         self._reference = self._choose_reference(X)
-        self._finish_fit(scores)
+        self._finish_fit(scores, TrainingRows.of(X))
         return self
+
+    def _fit_scorer(self, X) -> np.ndarray:
+        """Fit the scorer, and return scores of the training samples as if they were new."""
+        features = self._transform(X)
+        if isinstance(features, dict) and not isinstance(self.scorer_, FrozenEstimator):
+            # a block is freed as soon as it is scored
+            return self.scorer_.fit(_pop_items(features)).training_scores_
+        self.scorer_.fit(features, None)
+        return training_scores(self.scorer_, features)
 
     def _score_samples(self, X):
         batches = [X[rows] for rows in gen_batches(len(X), SCORING_BATCH)]
-        scores = np.concatenate([self._score_batch(batch) for batch in batches])
-        return self._known.recall(X, scores, self.training_scores_)
+        return np.concatenate(
+            [self.scorer_.score_samples(self._transform(batch)) for batch in batches]
+        )
 
-    def _score_batch(self, X):
-        if self._scores_layers:
-            return self.scorer_._score_rows(self.encoder_.transform_layers(X))
-        return self.scorer_.score_samples(self.encoder_.transform(X))
-
-    def _explain_scores(self, X, known) -> Bunch:
-        if self._scores_layers:
-            return self.scorer_._explain_groups(self.encoder_.transform_layers(X), known)
-        features = self.encoder_.transform(X)
-        if isinstance(self.scorer_, FeatureEnsemble):
-            return self.scorer_.explain(features)
-        scores = self._known.recall(X, self.scorer_.score_samples(features), self.training_scores_)
-        name = type(self.scorer_).__name__
-        has_neighbors = isinstance(self.scorer_, MahalanobisCosine)
-        neighbors = {name: self.scorer_._kneighbors_rows(features, known)} if has_neighbors else {}
-        return Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
+    def _transform(self, X) -> Any:
+        """Features of validated samples: blocks for a scorer that takes them, else an array."""
+        takes_blocks = getattr(self.scorer_, "takes_blocks", False)
+        has_blocks = hasattr(self.encoder_, "transform_blocks")
+        with config_context(assume_finite=True):  # they were checked
+            if takes_blocks and has_blocks:
+                return self.encoder_.transform_blocks(X)
+            return self.encoder_.transform(X)
 
     def _choose_reference(self, X) -> Any:
         """Some training images, to compare with in heatmaps, and which these are."""
@@ -240,21 +274,21 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
     def _make_encoder(self, X):
         if self.encoder is not None:
             return clone(self.encoder)
+        if X.ndim == 2:
+            return FunctionTransformer()
         from .encoders import SelfSupervisedEncoder
 
-        options = TABLE_OPTIONS if X.ndim == 2 else {}
-        return SelfSupervisedEncoder(**options, verbose=self.verbose)
+        return SelfSupervisedEncoder(verbose=self.verbose)
 
-    def _make_scorer(self, n_samples: int):
+    def _make_scorer(self, X):
         if self.scorer is not None:
             return clone(self.scorer)
-        if getattr(getattr(self.encoder_, "network_", None), "constants", None):
-            # angles between the layers of a table stand for distances
-            n_neighbors = min(TABLE_NEIGHBORS, n_samples - 1)
-            return FeatureEnsemble([("k_cos", MahalanobisCosine(n_neighbors, whiten=False))])
-        # the center, of several layers, stands more anomalies in training than nearest samples do
-        has_layers = len(getattr(self.encoder_, "layer_slices_", ())) > 1
-        return FeatureEnsemble("all" if has_layers else "ens")
+        has_blocks = len(getattr(self.encoder_, "layer_slices_", ())) > 1
+        if len(getattr(self.encoder_, "sample_shape_", X.shape[1:])) > 1:  # images
+            # the center, of several blocks, tolerates more anomalies than nearest samples do
+            return FeatureEnsemble("all" if has_blocks else "ens")
+        scorer = NeighborDistance(min(TABLE_NEIGHBORS, len(X) - 1))
+        return FeatureEnsemble([("distance", scorer)]) if has_blocks else scorer
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -262,15 +296,13 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         return tags
 
 
-def _scores_layers(encoder, scorer) -> bool:
-    """Whether the scorer can take the encoder's layers one by one, without joining them."""
-    return (
-        isinstance(scorer, FeatureEnsemble)
-        and scorer.groups == "auto"
-        and hasattr(encoder, "transform_layers")
-    )
-
-
 def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
-    with pass_callbacks_on(detector, encoder):
-        return encoder.fit(X)
+    with pass_callbacks_on(detector, encoder), config_context(assume_finite=True):
+        return encoder.fit(X, None)
+
+
+def _pop_items(blocks: dict) -> Iterator[tuple[str, Any]]:
+    """Items of the dict, which is emptied."""
+    while blocks:
+        name = next(iter(blocks))
+        yield name, blocks.pop(name)

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skanomaly import MahalanobisCosine
-from skanomaly.scorers._faiss import FaissNeighbors
+from skanomaly.scorers._faiss import FaissRows
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_recall_on_clusters(clusters, parameters):
     exact = MahalanobisCosine(**parameters).fit(X)
     approximate = MahalanobisCosine(index="faiss", **parameters).fit(X)
     scores, wanted = (d.score_samples(queries) for d in (approximate, exact))
-    assert (scores <= wanted + 1e-9).all()  # what is missed can only be nearer
-    assert np.isclose(scores, wanted, atol=1e-9).mean() > 0.97
+    assert (scores <= wanted + 1e-6).all()  # what is missed can only be nearer
+    assert np.isclose(scores, wanted, atol=1e-6).mean() > 0.97
     assert np.isclose(approximate.training_scores_, exact.training_scores_).mean() > 0.97
     assert_array_equal(approximate.score_samples(X), approximate.training_scores_)
 
@@ -40,11 +40,10 @@ def test_pickle(clusters):
 
 def test_all_rows_are_looked_at_where_lists_are_too_short(rng):
     X = rng.normal(size=(200, 3))
-    neighbors = FaissNeighbors(X)
-    neighbors._index.nprobe = 1
-    angles, indices = neighbors.nearest(rng.normal(size=(5, 3)), 190)
+    stored = FaissRows(X)
+    stored._index.nprobe = 1
+    indices = stored.nearest(rng.normal(size=(5, 3)), 190)
     assert all(len(set(row)) == 190 for row in indices)
-    assert (np.diff(angles, axis=1) >= 0).all()
 
 
 def test_few_rows_are_searched_exactly(table):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from .._angles import unit_rows
 from .._array_api import is_array_api_obj, row_slices, to_numpy
-from ..scorers._angles import unit_rows
 
 BLOCK_BYTES = 16 * 2**20  # of float64 rows worked on at once
 

@@ -3,5 +3,6 @@
 from ._center_cosine import CenterCosine
 from ._ensemble import FeatureEnsemble
 from ._mahalanobis_cosine import MahalanobisCosine
+from ._neighbor_distance import NeighborDistance
 
-__all__ = ["CenterCosine", "FeatureEnsemble", "MahalanobisCosine"]
+__all__ = ["CenterCosine", "FeatureEnsemble", "MahalanobisCosine", "NeighborDistance"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .._array_api import Array, as_float64, namespace
-from .._training_rows import TrainingRows
-from ._angles import angle, unit_rows
-from ._leave_one_out import LeaveOneOutMetric
-from ._neighbors import by_blocks, column_means
-from ._scorer import Scorer
-from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
+from .._angles import angle, unit_rows
+from .._array_api import BLOCK_BYTES, Array, as_float64, column_means, namespace, row_slices
+from .._whitening import WHITENING_CONSTRAINTS
+from ._block import Block
+from ._block_scorer import BlockScorer
+from ._leave_one_out import LeaveOneOut
+from ._mean_direction import warn_without_mean_direction
 
 
-class CenterCosine(Scorer):
+class CenterCosine(BlockScorer):
     r"""Angle to the mean of the training samples, after whitening (NSA section 2.5).
 
     ``whiten=True`` is the paper's *c-Cos (Mah)*, ``whiten=False`` its *c-Cos*. As printed, with
@@ -64,7 +64,7 @@ class CenterCosine(Scorer):
     """
 
     _parameter_constraints: dict = {
-        **Scorer._parameter_constraints,
+        **BlockScorer._parameter_constraints,
         **WHITENING_CONSTRAINTS,
         "whiten": ["boolean"],
     }
@@ -84,32 +84,44 @@ class CenterCosine(Scorer):
         self.trim = trim
         self.contamination = contamination
 
-    def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
-        xp = namespace(X)
-        self.mean_ = column_means(X)
-        self.whitening_ = fit_whitening(self, X, center=False) if self.whiten else None
-        center = self._whitened(self.mean_[None, :])
-        if not xp.any(center != 0):
+    def _fit_rows(self, block: Block) -> Array:
+        xp = namespace(block.rows)
+        self.mean_ = column_means(block.rows)
+        if not xp.any(self.mean_ != 0):
             raise ValueError(
                 "the training mean is the zero vector, which has no direction; "
-                "pass samples that are not centred, or use MahalanobisCosine(center=True)"
+                "pass samples that are not centred, or use NeighborDistance"
             )
-        self._center = unit_rows(center)
-        return by_blocks(lambda rows: self._leave_one_out(rows, center, X.shape[0]), X)
+        warn_without_mean_direction(self, block.rows, self.mean_)
+        self.whitening_ = None
+        center = self.mean_
+        if self.whiten:
+            self.whitening_ = block.fit_whitening(
+                shrinkage=self.shrinkage, center=False, n_components=self.n_components
+            )
+            center = self.whitening_.mean_
+        self._center = unit_rows(center[None, :])
+        return self._leave_one_out(self._vectors_of(block), center)
 
-    def _leave_one_out(self, X: Array, center: Array, n_samples: int) -> Array:
-        """Scores of some training rows, each left out of the mean and of the whitening."""
-        rows = self._whitened(X)
-        deviations = rows - center
-        others = center - deviations / (n_samples - 1)
-        if self.whitening_ is not None:
-            weight = 1 - self.whitening_.shrinkage_
-            metric = LeaveOneOutMetric(rows, center[0, :], n_samples, weight)
-            rows, others = (metric.stretch(v, deviations, slice(None)) for v in (rows, others))
-        return -angle(unit_rows(rows), unit_rows(others))
+    def _leave_one_out(self, vectors: Array, center: Array) -> Array:
+        """Angles of training rows to the mean of the others, whitened without the row."""
+        xp = namespace(vectors)
+        n_samples, width = vectors.shape
+        whitening = self.whitening_
+        space = None if whitening is None else LeaveOneOut(whitening, vectors)
+        angles = []
+        for part in row_slices(n_samples, 8 * width, BLOCK_BYTES):
+            rows = vectors[part, :]
+            others = center - (rows - center) / (n_samples - 1)
+            if space is not None:
+                rows, others = space.stretch(rows, part), space.stretch(others, part)
+            angles.append(angle(unit_rows(rows), unit_rows(others)))
+        return xp.concat(angles)
 
-    def _score_rows(self, X: Array) -> Array:
-        return by_blocks(lambda rows: -angle(unit_rows(self._whitened(rows)), self._center), X)
+    def _score_rows(self, block: Block) -> Array:
+        return angle(unit_rows(self._vectors_of(block)), self._center)
 
-    def _whitened(self, X: Array) -> Array:
-        return as_float64(X) if self.whitening_ is None else self.whitening_.transform(X)
+    def _vectors_of(self, block: Block) -> Array:
+        if self.whitening_ is None:
+            return as_float64(block.rows)
+        return block.whitened(self.whitening_)

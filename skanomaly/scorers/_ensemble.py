@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch
-from sklearn.utils.validation import check_is_fitted
 
-from .._array_api import Array, like, namespace, to_numpy
-from .._base import training_scores
+from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows
+from .._base import atomic_fit
 from .._sklearn_compat import BaseComposition, StrOptions
-from .._training_rows import TrainingRows, positions_in, replace_known
+from .._training_rows import TrainingRows, replace_known
+from .._validation import check_block
+from ._block import Block
+from ._block_scorer import BlockScorer, Scorer, fit_to_block, fit_trimmed, score_block
 from ._center_cosine import CenterCosine
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
-from ._scorer import Scorer
 
 DEGENERATE = 1e-8  # relative range of training scores that do not differ; rounding is less
-ANGULAR = (MahalanobisCosine, CenterCosine)
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
 
 
@@ -36,6 +36,9 @@ def _paper_scorers(ensemble: str, group: str) -> list:
 class FeatureEnsemble(Scorer, BaseComposition):
     """Score several groups of columns on their own, rescale each score and sum (NSA section 2.5).
 
+    The groups are columns of one array, or the named blocks that an encoder returns: X may be a
+    dict of str to arrays (n_samples, width), as of ``transform_blocks``.
+
     Each score is mapped so that the training samples' leave-one-out scores span 0 to 1, and the
     anomaly score is the sum over all groups and scores; ``score_samples`` is its negative.
 
@@ -45,11 +48,11 @@ class FeatureEnsemble(Scorer, BaseComposition):
         The scores of every group. "ens" is *Ens.* of appendix C: k-Cos and k-Cos (Mah) for
         convolutional feature maps and any other group, c-Cos and c-Cos (Mah) for groups whose
         name begins with "head_layer". "all" is all four for every group, as in the last of the
-        rows *All blocks* of Table 6, which stands more anomalies among the training samples.
-        In a list, each detector, anything with ``score_samples``,
-        scores every group or those that are named; their parameters are searched as
-        ``name__parameter``. Training samples are scored by detectors from elsewhere, such as
-        KernelDensity, that are fitted on four fifths of them (cross-validation).
+        rows *All blocks* of Table 6, which tolerates more anomalies among the training samples.
+        In a list, each detector, anything with ``score_samples``, scores every group or those that
+        are named. Their parameters are searched as ``name__parameter``. Copies of third-party
+        detectors, such as KernelDensity, that are fitted on four fifths of the training samples
+        score the other fifth (cross-validation).
     groups : "auto" or dict of str to columns, default="auto"
         Columns are a slice, a list of positions or a list of column names. "auto" reads the groups
         from column names such as ``conv_block_1__17``, where ``conv_block_1`` is the group; without
@@ -78,6 +81,16 @@ class FeatureEnsemble(Scorer, BaseComposition):
     feature_names_in_ : array of str
         Column names, if the training samples had any.
 
+    See Also
+    --------
+    MahalanobisCosine, CenterCosine, NeighborDistance : Scores of one group.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA): compact
+       distributions for robust self-supervised anomaly detection", arXiv:2203.10344, 2022
+       (section 2.5 and appendix C).
+
     Examples
     --------
     >>> import numpy as np
@@ -101,6 +114,8 @@ class FeatureEnsemble(Scorer, BaseComposition):
         self.trim = trim
         self.contamination = contamination
 
+    takes_blocks = True  # X may be a dict of blocks
+
     def get_params(self, deep=True):
         """Parameters of this estimator and, with `deep`, of its named scorers."""
         return self._get_params("_named_scorers", deep=deep)
@@ -111,136 +126,184 @@ class FeatureEnsemble(Scorer, BaseComposition):
             self.scorers = params.pop("scorers")
         return self._set_params("_named_scorers", **params)
 
-    def explain(self, X):
+    @atomic_fit
+    def fit(self, X, y=None):
+        """Fit the scores of every group to the training samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or dict of str to such arrays
+            Mostly normal samples, at least 2 and more than any number of neighbours asked for. An
+            iterator of (name, array) pairs is a dict whose blocks can be freed one by one.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X is not finite, has too few samples, or does not suit a score.
+        """
+        self._check_scorers()
+        known = TrainingRows()
+        blocks: Any = self._blocks(X, known)
+        if self.trim:
+            blocks = dict(blocks)
+            n_rows = next(iter(blocks.values())).shape[0]
+            contributions, self._kept = fit_trimmed(
+                n_rows,
+                self.trim,
+                lambda kept: self._fit_members(_take_rows(blocks, kept)),
+                lambda index: self._contributions(dict(_take_rows(blocks, index))),
+            )
+        else:
+            contributions = self._fit_members(blocks)
+            self._kept = np.arange(contributions.shape[0])
+        self._training_contributions = contributions
+        self._finish_fit(-namespace(contributions).sum(contributions, axis=1), known.close())
+        return self
+
+    def explain(self, X, *, training_index=None):
         """What each score adds to a sample's anomaly score, and its nearest training samples.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or dict of str to such arrays
             Samples like those of ``fit``.
+        training_index : int array of shape (n_samples,), optional
+            Position of the training sample that each sample is, or -1. By default they are
+            compared with the training samples.
 
         Returns
         -------
         explanation : Bunch
             ``members``, the m labels ``"group/score"``; ``contributions``, a float64 array
             (n_samples, m), whose rows sum to ``-score_samples(X)``; ``neighbors``, for each
-            member that looks for nearest samples a pair (angles, indices) of arrays
+            member that looks for nearest samples a pair (distances, indices) of arrays
             (n_samples, n_neighbors), as :meth:`MahalanobisCosine.kneighbors` returns.
         """
-        return self._explain_groups(self._split(self._check_input(X, "explain")))
-
-    def _validate_input(self, X, *, reset):
-        X = super()._validate_input(X, reset=reset)
-        if reset:
-            self._check_scorers()
-            names = getattr(self, "feature_names_in_", None)
-            self.groups_ = resolve_groups(self.groups, names, X.shape[1])
-            self._check_scored_groups()
-        return X
-
-    # Inside, rows are a dict with one array for each group, so that NSADetector can pass the maps
-    # of an encoder as they are.
-
-    def _fit_validated(self, X, known=None):
-        super()._fit_validated(self._split(X), known)
-
-    def _fit_groups(self, features: dict[str, Array]) -> None:
-        """Fit on the feature maps themselves, instead of columns of one array."""
-        self._validate_params()
-        self._check_scorers()
-        stops = np.cumsum([block.shape[1] for block in features.values()]).tolist()
-        starts = [0, *stops[:-1]]
-        self.groups_ = {g: slice(*s) for g, *s in zip(features, starts, stops, strict=True)}
-        self.n_features_in_ = stops[-1]
-        self._check_scored_groups()
-        super()._fit_validated(features)
-
-    def _score_samples(self, X):
-        return self._recall_rows(self._split(X))
-
-    def _recall_rows(self, features):
-        return self._score_rows(features, self._known)
-
-    def _explain_groups(self, features: dict[str, Array], own: np.ndarray | None = None) -> Bunch:
-        """As `explain`; `own` tells which training sample each row is known to be, or -1."""
-        contributions = self._contributions_of(features, self._known)
-        if own is not None:
-            own = self._positions_of_kept(own)
-            contributions = replace_known(own, contributions, self._row_contributions)
+        blocks = self._check_input(X, "explain")
+        own = self._known.find(blocks) if training_index is None else np.asarray(training_index)
+        contributions = replace_known(
+            own, self._contributions(blocks), self._training_contributions
+        )
+        # members know the positions among the rows that were not trimmed
+        place = np.clip(np.searchsorted(self._kept, own), 0, len(self._kept) - 1)
+        place = np.where(self._kept[place] == own, place, -1)
+        neighbors = {}
+        for group, name, scorer in self.members_:
+            if hasattr(scorer, "neighbors_in_block"):
+                distances, index = scorer.neighbors_in_block(Block(blocks[group]), place)
+                kept = like(self._kept, index)
+                index = namespace(index).take(kept, index.reshape((-1,))).reshape(index.shape)
+                neighbors[f"{group}/{name}"] = distances, index
         return Bunch(
             members=[f"{group}/{name}" for group, name, _ in self.members_],
             contributions=contributions,
-            neighbors={
-                f"{group}/{name}": self._neighbors_of(scorer, group, features[group], own)
-                for group, name, scorer in self.members_
-                if isinstance(scorer, MahalanobisCosine)
-            },
+            neighbors=neighbors,
         )
 
-    def _positions_of_kept(self, index: np.ndarray) -> np.ndarray:
-        """Positions among the rows that were not trimmed, or -1."""
-        if self._kept is None:
-            return index
-        kept = to_numpy(self._kept)
-        return np.where(np.isin(index, kept), np.searchsorted(kept, index), -1)
+    def _score_samples(self, X: dict[str, Array]) -> Array:
+        xp = namespace(next(iter(X.values())))
+        n_rows = next(iter(X.values())).shape[0]
+        width = sum(rows.shape[1] for rows in X.values())
+        parts = [
+            self._contributions({name: rows[part, :] for name, rows in X.items()})
+            for part in row_slices(n_rows, 8 * width, BLOCK_BYTES)
+        ]
+        return -xp.sum(xp.concat(parts), axis=1)
 
-    def _split(self, X: Array) -> dict[str, Array]:
-        xp = namespace(X)
-        return {
-            group: X[:, columns]
-            if isinstance(columns, slice)
-            else xp.take(X, like(columns, X), axis=1)
-            for group, columns in self.groups_.items()
-        }
+    def _validate_input(self, X, *, reset):
+        return dict(self._blocks(X))
 
-    def _fit_rows(self, features, known):
-        xp = namespace(next(iter(features.values())))
-        members, ranges, contributions = [], [], []
-        for group, rows in features.items():
+    def _blocks(self, X, known: TrainingRows | None = None) -> Iterator[tuple[str, Array]]:
+        """Checked blocks of X by name, each as soon as it is there.
+
+        In ``fit`` the training rows that are to be `known` are passed, and get them.
+        """
+        reset = known is not None
+        pairs = X.items() if isinstance(X, Mapping) else X if isinstance(X, Iterator) else None
+        if pairs is None:
+            X = super()._validate_input(X, reset=reset)
+        elif self.groups != "auto":  # they name columns of all blocks together
+            checked = [check_block(name, rows) for name, rows in pairs]
+            X = super()._validate_input(namespace(*checked).concat(checked, axis=1), reset=reset)
+            pairs = None
+        if pairs is None:
+            if reset:
+                names = getattr(self, "feature_names_in_", None)
+                self.groups_ = resolve_groups(self.groups, names, X.shape[1])
+            pairs = _split(X, self.groups_)
+        elif reset:
+            self.__dict__.pop("feature_names_in_", None)
+            pairs = self._record_groups(pairs)
+        else:
+            pairs = self._check_groups(dict(pairs))
+        for name, rows in pairs:
+            if known is not None:
+                known.add(rows)
+            yield name, rows
+
+    def _record_groups(self, pairs: Iterable) -> Iterator[tuple[str, Array]]:
+        self.groups_ = {}
+        self.n_features_in_ = 0
+        n_rows = None
+        for name, rows in pairs:
+            rows = check_block(name, rows, min_samples=2)
+            n_rows = rows.shape[0] if n_rows is None else n_rows
+            if rows.shape[0] != n_rows:
+                raise ValueError(
+                    f"block {name!r} has {rows.shape[0]} samples, but others have {n_rows}; pass "
+                    "blocks of the same samples"
+                )
+            start, self.n_features_in_ = self.n_features_in_, self.n_features_in_ + rows.shape[1]
+            self.groups_[name] = slice(start, self.n_features_in_)
+            yield name, rows
+        if not self.groups_:
+            raise ValueError("X has no blocks; pass a dict of at least one name to an array")
+
+    def _check_groups(self, blocks: dict) -> Iterator[tuple[str, Array]]:
+        widths = {name: s.stop - s.start for name, s in self.groups_.items()}
+        found = {name: np.shape(rows)[-1] for name, rows in blocks.items()}
+        if found != widths:
+            raise ValueError(
+                f"X has blocks of the widths {found}, but FeatureEnsemble was fitted on {widths}"
+            )
+        for name, rows in blocks.items():
+            yield name, check_block(name, rows)
+
+    def _fit_members(self, blocks: Iterable[tuple[str, Array]]) -> Array:
+        """Fit all scorers; their rescaled leave-one-out anomaly scores (n, members)."""
+        self.members_: list[tuple[str, str, Any]] = []
+        ranges, contributions = [], []
+        for group, rows in blocks:
+            block = Block(rows)
+            xp = namespace(rows)
             for name, scorer in self._scorers_of(group):
-                fitted, anomaly = _fit_member(group, scorer, rows, known[group])
-                members.append((group, name, fitted))
+                fitted = clone(scorer)
+                try:
+                    anomaly = fit_to_block(fitted, block)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{type(scorer).__name__} on group {group!r}: {error}"
+                    ) from error
+                self.members_.append((group, name, fitted))
                 ranges.append([float(xp.min(anomaly)), float(xp.max(anomaly))])
                 contributions.append(_rescale(fitted, anomaly, *ranges[-1]))
-        self.members_ = members
+        self._check_scored_groups()
         self.ranges_ = like(np.array(ranges), contributions[0])
-        self._row_contributions = xp.stack(contributions, axis=1)
-        return -xp.sum(self._row_contributions, axis=1)
+        return namespace(contributions[0]).stack(contributions, axis=1)
 
-    def _score_rows(self, features, known=None):
-        contributions = self._contributions_of(features, known)
-        return -namespace(contributions).sum(contributions, axis=1)
-
-    def _contributions_of(self, features: dict[str, Array], known: dict | None) -> Array:
-        """Rescaled scores (n, members); rows that are `known` have their training scores."""
-        index = {g: known[g].find(rows) for g, rows in features.items()} if known else {}
+    def _contributions(self, blocks: dict[str, Array]) -> Array:
+        """Rescaled anomaly scores (n, members) of new rows."""
+        shared = {group: Block(rows) for group, rows in blocks.items()}
         columns = []
         for j, (group, _, scorer) in enumerate(self.members_):
             low, high = (float(self.ranges_[j, i]) for i in (0, 1))
-            scores = _rescale(scorer, -_member_scores(scorer, features[group]), low, high)
-            if known:
-                scores = replace_known(index[group], scores, self._row_contributions[:, j])
-            columns.append(scores)
+            columns.append(_rescale(scorer, score_block(scorer, shared[group]), low, high))
         return namespace(columns[0]).stack(columns, axis=1)
-
-    def _neighbors_of(
-        self, scorer, group: str, rows: Array, own: np.ndarray | None
-    ) -> tuple[Array, Array]:
-        own = self._known[group].find(rows) if own is None else own
-        angles, indices = scorer._kneighbors_rows(rows, own)
-        return angles, positions_in(self._kept, indices)
-
-    @staticmethod
-    def _fingerprint(features):
-        return {group: TrainingRows.of(rows) for group, rows in features.items()}
-
-    @staticmethod
-    def _subset(known, index):
-        return {group: rows.subset(index) for group, rows in known.items()}
-
-    @staticmethod
-    def _take_rows(features, index):
-        return {group: Scorer._take_rows(rows, index) for group, rows in features.items()}
 
     @property
     def _named_scorers(self):
@@ -300,33 +363,20 @@ def _as_list(groups: str | list[str]) -> list[str]:
     return [groups] if isinstance(groups, str) else list(groups)
 
 
-def _fit_member(group: str, scorer: Any, rows: Array, known: TrainingRows) -> tuple:
-    """A fitted copy of the scorer and the training samples' anomaly scores."""
-    try:
-        fitted = clone(scorer)
-        if type(fitted) in ANGULAR:  # need not validate and fingerprint the rows again
-            fitted._validate_params()
-            fitted.n_features_in_ = rows.shape[1]
-            fitted._fit_validated(rows, known)
-            return fitted, -fitted.training_scores_
-        in_memory = to_numpy(rows)
-        if isinstance(fitted, FrozenEstimator):
-            check_is_fitted(fitted)
-        else:
-            fitted.fit(in_memory)
-        return fitted, -like(training_scores(fitted, in_memory), rows)
-    except ValueError as error:
-        raise ValueError(f"{type(scorer).__name__} on group {group!r}: {error}") from error
+def _split(X: Array, groups: dict) -> Iterator[tuple[str, Array]]:
+    for group, columns in groups.items():
+        is_slice = isinstance(columns, slice)
+        yield (
+            group,
+            X[:, columns] if is_slice else namespace(X).take(X, like(columns, X), axis=1),
+        )
 
 
-def _member_scores(scorer: Any, rows: Array) -> Array:
-    """Scores of new rows in float64."""
-    if type(scorer) in ANGULAR:
-        return scorer._score_rows(rows)
-    return like(np.asarray(scorer.score_samples(to_numpy(rows)), dtype=np.float64), rows)
+def _take_rows(blocks: dict[str, Array], index: np.ndarray) -> Iterator[tuple[str, Array]]:
+    return ((name, take_rows(rows, index)) for name, rows in blocks.items())
 
 
 def _rescale(scorer: Any, anomaly: Array, low: float, high: float) -> Array:
     # divided by a range that is rounding noise, a score would drown all others
-    unit = 1.0 if type(scorer) in ANGULAR else max(abs(low), abs(high))
+    unit = 1.0 if isinstance(scorer, BlockScorer) else max(abs(low), abs(high))
     return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)

@@ -25,72 +25,54 @@ def resolve_groups(groups: Any, names: np.ndarray | None, n_features: int) -> di
     ValueError
         If a group is empty, names columns that there are not, or shares one with another group.
     """
-    if isinstance(groups, Mapping):
-        if not groups:
-            raise ValueError("groups is empty; pass 'auto' or a dict of names to columns")
-        resolved = {g: _resolve_columns(g, c, names, n_features) for g, c in groups.items()}
-        _refuse_overlap(resolved, n_features)
-        return resolved
-    if names is None or not all("__" in name for name in names):
-        return {"all": slice(None)}
-    prefixes = np.array([name.rpartition("__")[0] for name in names])
-    return {str(g): np.flatnonzero(prefixes == g) for g in dict.fromkeys(prefixes)}
+    if not isinstance(groups, Mapping):
+        if names is None or not all("__" in name for name in names):
+            return {"all": slice(None)}
+        prefixes = np.array([name.rpartition("__")[0] for name in names])
+        return {str(g): np.flatnonzero(prefixes == g) for g in dict.fromkeys(prefixes)}
+    if not groups:
+        raise ValueError("groups is empty; pass 'auto' or a dict of names to columns")
+    positions = {g: _positions(g, columns, names, n_features) for g, columns in groups.items()}
+    _refuse_overlap(positions)
+    # a slice is a view, which takes no memory
+    is_slice = {g: isinstance(c, slice) and c.step in (None, 1) for g, c in groups.items()}
+    return {g: slice(p[0], p[-1] + 1) if is_slice[g] else np.array(p) for g, p in positions.items()}
 
 
-def _resolve_columns(group: Any, columns: Any, names: np.ndarray | None, n_features: int):
+def _positions(group: Any, columns: Any, names: np.ndarray | None, n_features: int) -> list[int]:
     if not isinstance(group, str):
         raise ValueError(f"groups has the key {group!r}; pass names that are str")
-    if isinstance(columns, slice):
-        return _resolve_slice(group, columns, n_features)
-    selected = np.asarray(columns)
-    if selected.ndim != 1:
-        raise ValueError(
-            f"group {group!r} is {columns!r}; pass a slice, or a list of positions or names"
-        )
-    if selected.size == 0:
-        raise ValueError(f"group {group!r} has no columns")
-    if all(isinstance(column, str) for column in columns):
-        selected = _positions_of_names(group, columns, names)
-    if selected.dtype.kind not in "iu" or not ((selected >= 0) & (selected < n_features)).all():
-        raise ValueError(
-            f"group {group!r} is {columns!r}; pass a slice, positions below "
-            f"{n_features} or names of columns"
-        )
-    return selected
-
-
-def _resolve_slice(group: str, columns: slice, n_features: int) -> slice | np.ndarray:
+    everything = range(n_features)
+    by_name = {} if names is None else {str(name): i for i, name in enumerate(names)}
     try:
-        start, stop, step = columns.indices(n_features)
-    except TypeError as error:
+        if isinstance(columns, slice):
+            found = list(everything[columns])
+        else:
+            found = [by_name[c] if isinstance(c, str) else everything[c] for c in columns]
+            if any(not isinstance(c, str) and c < 0 for c in columns):
+                raise IndexError
+    except KeyError as error:
         raise ValueError(
-            f"group {group!r} is {columns!r}; pass a slice of positions or a list of names"
+            f"group {group!r} names the column {error.args[0]!r}, but X "
+            + ("has no column names" if names is None else f"has {list(names)}")
         ) from error
-    selected = np.arange(start, stop, step)
-    if selected.size == 0:
+    except (TypeError, IndexError) as error:
+        raise ValueError(
+            f"group {group!r} is {columns!r}; pass a slice, positions below {n_features} or names "
+            "of columns"
+        ) from error
+    if not found:
         raise ValueError(f"group {group!r} has no columns")
-    return slice(start, stop) if step == 1 else selected
+    return found
 
 
-def _positions_of_names(group: str, columns: Any, names: np.ndarray | None) -> np.ndarray:
-    if names is None:
-        raise ValueError(f"group {group!r} names columns, but X has no column names")
-    missing = sorted(set(columns) - set(names))
-    if missing:
-        raise ValueError(f"group {group!r} names columns that X lacks: {missing}")
-    positions = {name: i for i, name in enumerate(names)}
-    return np.array([positions[name] for name in columns])
-
-
-def _refuse_overlap(groups: dict, n_features: int) -> None:
+def _refuse_overlap(positions: dict[str, list[int]]) -> None:
     owner: dict[int, str] = {}
-    for group, columns in groups.items():
-        for column in np.arange(n_features)[columns].tolist():
+    for group, columns in positions.items():
+        for column in columns:
             if column in owner:
-                where = (
-                    f"group {group!r} has column {column} twice"
-                    if owner[column] == group
-                    else f"groups {owner[column]!r} and {group!r} share column {column}"
+                raise ValueError(
+                    f"groups {owner[column]!r} and {group!r} share column {column}, which would "
+                    "so count twice"
                 )
-                raise ValueError(f"{where}, which would so count twice")
             owner[column] = group

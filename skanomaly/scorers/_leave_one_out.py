@@ -1,18 +1,17 @@
-"""Scores of the training rows as if each of them had been left out."""
+"""Whitened training rows as if each of them had been left out."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._array_api import Array, device, namespace, row_slices, spread
-from ._angles import angle, unit_rows
-from ._neighbors import PAIR_BYTES, by_blocks, rounding
+from .._angles import angle, unit_rows
+from .._array_api import BLOCK_BYTES, Array, by_blocks, device, namespace, row_slices
+from .._nearest_rows import largest_of_tiles, without_self
+from .._whitening import Whitening
 
-CANCELLING = 0.03  # lengths that differ by less, relative to their sum, may cancel
 
-
-class LeaveOneOutMetric:
-    """Angles in the whitened space without one row: S^(-1/2) when row i is left out of S.
+class LeaveOneOut:
+    """Whitening without one row: S^(-1/2) when row i is left out of S.
 
     Without row i the covariance loses a multiple of d_i d_i^T, where d_i is the row's deviation
     from the mean. By Sherman and Morrison's formula this changes inner products of whitened
@@ -24,122 +23,95 @@ class LeaveOneOutMetric:
 
     Parameters
     ----------
+    whitening : Whitening
+        Fitted to all rows.
     whitened : float64 array (n, r)
-        Training rows, whitened.
-    mean : float64 array (r,)
-        Whitened mean of all `n_samples` training rows, zero if it was subtracted.
-    n_samples : int
-        Number of training rows, at least n.
-    weight : float
-        Of the empirical covariance in the shrunk one, 1 - shrinkage.
-    center : bool
-        Whether the mean was subtracted: without row i it is d_i / (n - 1) lower.
+        The rows' coordinates.
     """
 
-    def __init__(
-        self, whitened: Array, mean: Array, n_samples: int, weight: float, center: bool = False
-    ):
+    def __init__(self, whitening: Whitening, whitened: Array):
         xp = namespace(whitened)
+        n_samples = whitened.shape[0]
         self.whitened = whitened
-        self.mean = mean
-        self.shift = 1 / (n_samples - 1) if center else 0.0
-        squared_deviations = by_blocks(lambda w: xp.sum((w - mean) ** 2, axis=1), whitened)
-        self.own = by_blocks(lambda w: xp.sum((w - mean) * w, axis=1), whitened)
-        self.along_mean = whitened @ mean
-        self.squared_norms = by_blocks(lambda w: xp.sum(w * w, axis=1), whitened)
-        self.is_zero = self.squared_norms == 0
-        share = weight / (n_samples - 1)
+        self.mean = whitening.mean_
+        # without row i the mean that was subtracted is d_i / (n - 1) lower
+        self.shift = 1 / (n_samples - 1) if whitening.center else 0.0
+        self.squared_deviations = by_blocks(
+            lambda w: xp.sum((w - self.mean) ** 2, axis=1), whitened
+        )
+        share = (1 - whitening.shrinkage_) / (n_samples - 1)
         # a row with a direction of its own has no variance there without it
-        remaining = xp.clip(1 - share * squared_deviations, min=1e-9)
+        remaining = xp.clip(1 - share * self.squared_deviations, min=1e-9)
         self.gain = share / remaining
-        self.stretch_factor = (remaining**-0.5 - 1) / xp.clip(squared_deviations, min=1e-300)
-        self.squared_deviations = squared_deviations
+        self.stretch_factor = (remaining**-0.5 - 1) / xp.clip(self.squared_deviations, min=1e-300)
 
-    def stretch(self, vectors: Array, deviations: Array, rows: slice | Array) -> Array:
-        """Vector i in the space without the row at `rows[i]`, whose deviation is given."""
+    def stretch(self, vectors: Array, rows: Any) -> Array:
+        """Vector i in the space without the training row at position i of `rows`."""
         xp = namespace(vectors)
-        is_slice = isinstance(rows, slice)
-        factor = self.stretch_factor[rows, ...] if is_slice else xp.take(self.stretch_factor, rows)
-        along = xp.sum(deviations * vectors, axis=1) * factor
+        deviations = self._take(self.whitened, rows) - self.mean
+        along = xp.sum(deviations * vectors, axis=1) * self._take(self.stretch_factor, rows)
         return vectors + along[:, None] * deviations
 
-    # what the search asks of a metric
+    def nearest_others(self, k: int) -> Array:
+        """Indices (n, k) of the other rows at the smallest angles, in no order."""
+        n_rows = self.whitened.shape[0]
+        return largest_of_tiles(self._make_tile(), n_rows, n_rows, k, self.whitened)
 
-    def columns(self, chosen: slice, dtype: Any) -> tuple[slice, Array]:
+    def angles(self, indices: Array) -> Array:
+        """Angles (n, k) of each row to other rows, in the space without the former."""
+        n_rows, width = self.whitened.shape
         xp = namespace(self.whitened)
-        return chosen, xp.astype(self.whitened[chosen, ...], dtype).T
+        every = xp.arange(n_rows, device=device(self.whitened))
+        parts = [
+            [self._angles(every[part], indices[part, j]) for j in range(indices.shape[1])]
+            for part in row_slices(n_rows, 8 * width, BLOCK_BYTES)
+        ]
+        return xp.concat([xp.stack(columns, axis=1) for columns in parts])
 
-    def cosines(self, rows: slice, columns: tuple[slice, Array]) -> Array:
+    def _make_tile(self):
+        """A function that returns float32 cosines at slices of rows and columns."""
         xp = namespace(self.whitened)
-        chosen, vectors = columns
-        dtype = vectors.dtype
+        tiny = xp.finfo(xp.float32).smallest_normal
 
-        def as_column(values: Array) -> Array:
-            return xp.astype(values[rows, ...], dtype)[:, None]
+        def single(values: Array) -> Array:
+            return xp.astype(values, xp.float32)
 
-        def as_row(values: Array) -> Array:
-            return xp.astype(values[chosen, ...], dtype)[None, :]
+        vectors, along_mean = single(self.whitened), single(self.whitened @ self.mean)
+        norms = single(by_blocks(lambda w: xp.sum(w * w, axis=1), self.whitened))
+        gain, squares, shift = single(self.gain), single(self.squared_deviations), self.shift
+        own = norms - along_mean  # d_i . w_i
+        own_norms = xp.sqrt(xp.clip(norms + gain * own**2, min=tiny))
+        is_zero = norms == 0  # such rows are at no angle to one another
 
-        own, gain, shift = as_column(self.own), as_column(self.gain), self.shift
-        product = xp.astype(self.whitened[rows, ...], dtype) @ vectors
-        along = product - as_row(self.along_mean)  # deviations' products with the columns
-        squared_norms = as_row(self.squared_norms) + 2 * shift * along
-        deviations = shift * as_column(self.squared_deviations)
-        along += deviations
-        squared_norms += shift * deviations + gain * along**2
-        product += shift * own + gain * own * along
-        own_norms = as_column(self.squared_norms) + gain * own**2
-        tiny = xp.finfo(dtype).smallest_normal
-        product /= xp.sqrt(xp.clip(squared_norms, min=tiny))
-        product /= xp.sqrt(xp.clip(own_norms, min=tiny))
-        if self.shift:
-            product = self._mend_cancellation(product, rows, chosen)
-        # zero vectors are at 0 from one another
-        both_zero = self.is_zero[rows, ...][:, None] & self.is_zero[chosen, ...][None, :]
-        product = xp.where(both_zero, xp.ones_like(product), product)
-        return self._without_self(product, rows, chosen)
+        def tile(rows: slice, columns: slice) -> Array:
+            product = vectors[rows, :] @ vectors[columns, :].T
+            along = product - along_mean[columns][None, :]  # d_i . w_j
+            lengths = norms[columns][None, :]
+            if shift:  # w_j seen from the mean without row i
+                lengths = lengths + 2 * shift * along + shift**2 * squares[rows][:, None]
+                along += shift * squares[rows][:, None]
+                product += shift * own[rows][:, None]
+            product += (gain * own)[rows][:, None] * along
+            along *= along
+            lengths = lengths + gain[rows][:, None] * along
+            product /= xp.sqrt(xp.clip(lengths, min=tiny))
+            product /= own_norms[rows][:, None]
+            if xp.any(is_zero[rows]):
+                both = is_zero[rows][:, None] & is_zero[columns][None, :]
+                product = xp.where(both, xp.ones_like(product), product)
+            return without_self(product, rows, columns)
 
-    def _mend_cancellation(self, cosines: Array, rows: slice, columns: slice) -> Array:
-        """Exact cosines where a column, seen from the mean without the row, almost vanishes."""
-        xp = namespace(cosines)
-        lengths = xp.sqrt(self.squared_norms[columns])[None, :]
-        moved = self.shift * xp.sqrt(self.squared_deviations[rows])[:, None]
-        may_cancel = xp.reshape(xp.abs(lengths - moved) < CANCELLING * (lengths + moved), (-1,))
-        (flat,) = xp.nonzero(may_cancel)
-        if flat.shape[0] == 0:
-            return cosines
-        width = cosines.shape[1]
-        exact = self.angles(flat // width + rows.start, flat % width + columns.start)
-        exact = xp.astype(xp.cos(exact), cosines.dtype)
-        return xp.reshape(spread(exact, may_cancel, xp.reshape(cosines, (-1,))), cosines.shape)
+        return tile
 
-    def tolerance(self, rows: slice, dtype: Any) -> Array:
+    def _angles(self, rows: Array, columns: Array) -> Array:
         xp = namespace(self.whitened)
-        amplification = 1 + xp.sqrt(self.gain[rows, ...] * self.squared_norms[rows, ...])
-        return 4 * rounding(self.whitened, dtype) * amplification
-
-    def angles(self, rows: Array, columns: Array) -> Array:
-        """Angles of pairs of a row and another one, in float64."""
-        xp = namespace(self.whitened)
-        parts = []
-        for pairs in row_slices(rows.shape[0], 8 * self.whitened.shape[1], PAIR_BYTES):
-            left_out = rows[pairs, ...]
-            own = xp.take(self.whitened, left_out, axis=0)
-            other = xp.take(self.whitened, columns[pairs, ...], axis=0)
-            deviations = own - self.mean
-            own = self.stretch(own, deviations, left_out)
-            other = self.stretch(other + self.shift * deviations, deviations, left_out)
-            parts.append(angle(unit_rows(own), unit_rows(other)))
-        return xp.concat(parts)
+        deviations = xp.take(self.whitened, rows, axis=0) - self.mean
+        own = self.stretch(xp.take(self.whitened, rows, axis=0), rows)
+        other = xp.take(self.whitened, columns, axis=0) + self.shift * deviations
+        return angle(unit_rows(own), unit_rows(self.stretch(other, rows)))
 
     @staticmethod
-    def _without_self(cosines: Array, rows: slice, columns: slice) -> Array:
-        if rows.stop <= columns.start or columns.stop <= rows.start:
-            return cosines
-        xp = namespace(cosines)
-        row, column = (
-            xp.arange(chosen.start, chosen.stop, device=device(cosines))
-            for chosen in (rows, columns)
-        )
-        is_self = row[:, None] == column[None, :]
-        return xp.where(is_self, xp.full_like(cosines, -xp.inf), cosines)
+    def _take(values: Array, rows: Any) -> Array:
+        if isinstance(rows, slice):
+            return values[rows, ...]
+        return namespace(values).take(values, rows, axis=0)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import Any
-
-from .._array_api import Array, like, namespace
-from .._sklearn_compat import Interval, StrOptions
-from .._training_rows import TrainingRows, positions_in
-from ._leave_one_out import LeaveOneOutMetric
-from ._neighbors import AngularNeighbors, Centering, column_means, drop_one
-from ._scorer import Scorer
-from ._whitening import WHITENING_CONSTRAINTS, fit_whitening
-
-# radians; rounding moves the same float64 row by less
-COINCIDENCE = 1e-8
+from .._angles import angle, directions
+from .._array_api import Array, as_float64, column_means
+from .._whitening import WHITENING_CONSTRAINTS
+from ._block import Block
+from ._leave_one_out import LeaveOneOut
+from ._mean_direction import warn_without_mean_direction
+from ._neighbor_scorer import NeighborScorer
 
 
-class MahalanobisCosine(Scorer):
+class MahalanobisCosine(NeighborScorer):
     r"""Angle to the nearest training samples, after whitening (NSA section 2.5, equation 2).
 
     ``whiten=True`` is the paper's *k-Cos (Mah)*, ``whiten=False`` its *k-Cos*. With u and v the
@@ -82,12 +76,10 @@ class MahalanobisCosine(Scorer):
     """
 
     _parameter_constraints: dict = {
-        **Scorer._parameter_constraints,
+        **NeighborScorer._parameter_constraints,
         **WHITENING_CONSTRAINTS,
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "whiten": ["boolean"],
         "center": ["boolean"],
-        "index": [StrOptions({"exact", "faiss"})],
     }
 
     def __init__(
@@ -111,83 +103,29 @@ class MahalanobisCosine(Scorer):
         self.trim = trim
         self.contamination = contamination
 
-    def kneighbors(self, X):
-        """Angles to the nearest training samples, and which these are.
-
-        A query that coincides with a training sample skips it, as its score does. Angles are those
-        of the space whitened with all training samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples like those of ``fit``.
-
-        Returns
-        -------
-        angles : float64 array of shape (n_samples, n_neighbors)
-            In radians, ascending.
-        indices : int array of shape (n_samples, n_neighbors)
-            Positions in the X of ``fit``.
-        """
-        X = self._check_input(X, "kneighbors")
-        return self._kneighbors_rows(X, positions_in(self._kept, like(self._known.find(X), X)))
-
-    def _kneighbors_rows(self, X: Array, own: Array) -> tuple[Array, Array]:
-        """As `kneighbors`; `own` tells which training sample each query is known to be, or -1."""
-        xp = namespace(X)
-        k = self.n_neighbors
-        angles, indices = self._neighbors.nearest(X, k + 1)
-        indices = positions_in(self._kept, positions_in(self._stored, indices))
-        # one of the k + 1 is too many: the query itself, or else the furthest
-        is_own = indices == like(own, X)[:, None]
-        first_or_last = k * xp.astype(angles[:, :1] >= COINCIDENCE, xp.int64)
-        return drop_one(angles, indices, is_own, otherwise=first_or_last)
-
-    def _fit_rows(self, X: Array, known: TrainingRows) -> Array:
-        xp = namespace(X)
-        n_samples = X.shape[0]
-        if self.n_neighbors >= n_samples:
-            raise ValueError(
-                f"n_neighbors={self.n_neighbors} needs more than {n_samples} samples; "
-                f"pass at most {n_samples - 1}"
+    def _fit_vectors(self, block: Block) -> Array:
+        self.mean_ = column_means(block.rows)
+        self.whitening_ = None
+        if not self.center:
+            warn_without_mean_direction(self, block.rows, self.mean_)
+        if self.whiten:
+            self.whitening_ = block.fit_whitening(
+                shrinkage=self.shrinkage, center=self.center, n_components=self.n_components
             )
-        self.mean_ = column_means(X)
-        self.whitening_ = fit_whitening(self, X) if self.whiten else None
-        # copies beyond those that can be neighbours would only tie
-        stored, place = known.limit_copies(self.n_neighbors + 1)
-        self._stored = like(stored, X) if len(stored) < n_samples else None
-        self._neighbors = self._make_neighbors(
-            X if self._stored is None else self._take_rows(X, stored)
-        )
-        angles = self._leave_one_out_angles(n_samples)
-        self._stored_scores = -xp.mean(angles, axis=1)
-        return xp.take(self._stored_scores, like(place, X))
+        return self._vectors_of(block)
 
-    def _make_neighbors(self, rows: Array) -> AngularNeighbors:
-        transformation: Any = self.whitening_
-        if transformation is None and self.center:
-            transformation = Centering(self.mean_)
-        if self.index == "exact":
-            return AngularNeighbors(rows, transformation)
-        from ._faiss import FaissNeighbors
-
-        return FaissNeighbors(rows, transformation)
-
-    def _leave_one_out_angles(self, n_samples: int) -> Array:
-        metric = None
+    def _vectors_of(self, block: Block) -> Array:
         if self.whitening_ is not None:
-            mean = self.whitening_.transform(self.mean_[None, :])[0, :]
-            metric = LeaveOneOutMetric(
-                self._neighbors.transformed(),
-                mean,
-                n_samples,
-                1 - self.whitening_.shrinkage_,
-                self.center,
-            )
-        return self._neighbors.leave_one_out(self.n_neighbors, metric)[0]
+            return directions(block.whitened(self.whitening_))
+        rows = as_float64(block.rows)
+        return directions(rows - self.mean_ if self.center else rows)
 
-    def _score_rows(self, X: Array) -> Array:
-        xp = namespace(X)
-        angles, nearest = self._neighbors.nearest(X, self.n_neighbors)
-        coincident = xp.take(self._stored_scores, nearest[:, 0])
-        return xp.where(angles[:, 0] < COINCIDENCE, coincident, -xp.mean(angles, axis=1))
+    def _distance(self, u: Array, v: Array) -> Array:
+        return angle(u, v)
+
+    def _leave_one_out(self, block: Block) -> Array:
+        if self.whitening_ is None:
+            return super()._leave_one_out(block)
+        space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_))
+        search = space if self.index == "exact" else self._neighbors
+        return space.angles(search.nearest_others(self.n_neighbors))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
-from .._array_api import (
+from ._array_api import (
     Array,
     as_float64,
+    by_blocks,
+    column_means,
     like,
     namespace,
     numpy_state,
@@ -17,13 +18,12 @@ from .._array_api import (
     to_numpy,
     vector_norm,
 )
-from .._sklearn_compat import Interval, RealNotInt, StrOptions
-from ._angles import MAX_EXPONENT, row_exponents
+from ._sklearn_compat import Interval, RealNotInt, StrOptions
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)
 RANK_TOLERANCE = 1e-12
 BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
-MAX_ROW_EXPONENT = 300  # of 2; squares of larger numbers could overflow
+LARGEST = 1e100  # times the training rows' largest entry; squares of larger numbers overflow
 
 
 def _ledoit_wolf(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) -> float:
@@ -60,9 +60,9 @@ class Whitening:
     r"""The map x -> S^(-1/2) (x - origin) of NSA section 2.5, up to a rotation.
 
     S is the covariance of the fitted rows, shrunk towards a multiple of the identity:
-    ``(1 - shrinkage) * S + shrinkage * trace(S) / d * I``. A rotation changes no angle, so that
-    coordinates along the eigenvectors are returned. Outside the span of the fitted rows S is
-    isotropic; all that a row has there is one more coordinate, its norm. With n < d samples the
+    ``(1 - shrinkage) * S + shrinkage * trace(S) / d * I``. A rotation changes no angle, so the
+    coordinates are along the eigenvectors. Outside the span of the fitted rows S is isotropic:
+    all that a row has there becomes one more coordinate, its norm. With n < d samples the
     eigenvectors come from an n x n matrix: cost and memory are linear in d.
 
     Parameters
@@ -87,12 +87,25 @@ class Whitening:
         self.center = center
         self.n_components = n_components
 
+    __getstate__ = numpy_state
+
     def fit(self, X: Array) -> Whitening:
-        """Estimate mean and covariance of X (n, d), computed in float64."""
-        n_features = X.shape[1]
+        """Estimate mean and covariance of X (n, d), computed in float64.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not vary, or do not have so many components.
+        """
+        n_samples, n_features = X.shape
+        if isinstance(self.n_components, Integral) and self.n_components > min(X.shape):
+            raise ValueError(
+                f"n_components={self.n_components} is more than {n_samples} samples of "
+                f"{n_features} features have; pass at most {min(X.shape)}"
+            )
         xp = namespace(X)
-        self.exponent_ = float(xp.max(row_exponents(X)))
-        self._mean = self._mean_of(X)
+        self.unit_ = float(xp.max(xp.abs(X))) or 1.0
+        self._mean = column_means(X) / self.unit_
         eigenvalues, basis, squared_norms = self._principal_axes(X)
         if isinstance(self.shrinkage, str):
             shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, squared_norms, n_features)
@@ -104,46 +117,54 @@ class Whitening:
         # without shrinkage, directions that the rows do not have are ignored
         rank = int((variances > RANK_TOLERANCE * eigenvalues[-1]).sum())
         kept = _count_components(self.n_components, eigenvalues[len(eigenvalues) - rank :])
-        self.basis_, scale = (
-            basis[:, basis.shape[1] - kept :],
-            variances[len(variances) - kept :] ** -0.5,
-        )
+        if kept == 0:
+            raise ValueError(
+                f"all {n_samples} samples are equal, there is no variance to whiten; "
+                "pass whiten=False or samples that differ"
+            )
+        self.basis_ = basis[:, basis.shape[1] - kept :]
+        scale = variances[len(variances) - kept :] ** -0.5
         # without n_components, of what is outside the span only the norm is kept
         keeps_outside = floor > 0 and self.n_components is None
         self.scale_outside_ = float(floor**-0.5) if keeps_outside else 0.0
         if keeps_outside and not self.center:
             self.basis_, scale = self._add_mean_direction(self.basis_, scale)
         self.scale_ = like(scale, basis)
+        self.mean_ = self.transform(self._mean[None, :] * self.unit_)[0, :]
         return self
 
-    __getstate__ = numpy_state
+    def transform(self, X: Array) -> Array:
+        """Whitened coordinates, float64; the last one is the norm outside of the span."""
+        return by_blocks(self._transform, X)
 
-    def _blocks(self, X: Array):
-        """Rescaled float64 copies of consecutive rows."""
-        for rows in row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES):
-            yield self._rescale(X[rows, ...])
+    def _transform(self, X: Array) -> Array:
+        xp = namespace(X)
+        X = self._rescale(X)
+        if self.center:
+            X = X - self._mean
+        inside = X @ self.basis_
+        if self.scale_outside_ == 0.0 or self.basis_.shape[1] == X.shape[1]:
+            outside = xp.zeros_like(X[:, :1])
+        else:
+            # explicit residual: |x|^2 - |inside|^2 would lose half of the digits
+            outside = vector_norm(X - inside @ self.basis_.T) * self.scale_outside_
+        return xp.concat([inside * self.scale_, outside], axis=1)
 
     def _rescale(self, X: Array) -> Array:
-        """A float64 copy of X times the power of two that brings the fitted rows below 1.
+        """A float64 copy in units of the training rows' largest entry.
 
         Rows that would still be extreme are scaled down further: only their direction matters.
         """
         xp = namespace(X)
-        exponents = xp.clip(MAX_ROW_EXPONENT - row_exponents(X), max=-self.exponent_)
-        exponents = xp.clip(exponents, min=-MAX_EXPONENT, max=MAX_EXPONENT)
-        return as_float64(X) * xp.pow(xp.full_like(exponents, 2.0), exponents)
-
-    def _mean_of(self, X: Array) -> Array:
-        xp = namespace(X)
-        return sum(xp.sum(block, axis=0) for block in self._blocks(X)) / X.shape[0]
+        X = as_float64(X) / self.unit_
+        return X / xp.clip(xp.max(xp.abs(X), axis=1, keepdims=True) / LARGEST, min=1.0)
 
     def _principal_axes(self, X: Array) -> tuple[np.ndarray, Array, np.ndarray]:
         """Eigenvalues (r,) and -vectors (d, r) of the covariance, ascending; squared norms (n,)."""
         xp = namespace(X)
         n_samples, n_features = X.shape
         if n_samples < n_features:
-            centered = self._rescale(X)
-            centered -= self._mean
+            centered = self._rescale(X) - self._mean
             squared_norms = xp.sum(centered * centered, axis=1)
             # orthonormal whatever the scales, unlike products with eigenvectors of the Gram matrix
             basis, triangular = xp.linalg.qr(centered.T)
@@ -151,8 +172,8 @@ class Whitening:
             product = triangular @ triangular.T
         else:
             basis, product, norms = None, 0.0, []
-            for block in self._blocks(X):
-                block -= self._mean
+            for part in row_slices(n_samples, 8 * n_features, BLOCK_BYTES):
+                block = self._rescale(X[part, :]) - self._mean
                 product = product + block.T @ block
                 norms.append(xp.sum(block * block, axis=1))
             squared_norms = xp.concat(norms)
@@ -171,39 +192,6 @@ class Whitening:
             return basis, scale
         basis = xp.concat([basis, (outside / norm)[:, None]], axis=1)
         return basis, np.append(scale, self.scale_outside_)
-
-    def transform(self, X: Array) -> Array:
-        """Whitened coordinates, float64; the last one is the norm outside of the span."""
-        xp = namespace(X)
-        X = self._rescale(X)
-        if self.center:
-            X -= self._mean
-        inside = X @ self.basis_
-        if self.scale_outside_ == 0.0 or self.basis_.shape[1] == X.shape[1]:
-            outside = xp.zeros_like(X[:, :1])
-        else:
-            # explicit residual: |x|^2 - |inside|^2 would lose half of the digits
-            X -= inside @ self.basis_.T
-            outside = vector_norm(X) * self.scale_outside_
-        return xp.concat([inside * self.scale_, outside], axis=1)
-
-
-def fit_whitening(estimator: Any, X: Array, center: bool | None = None) -> Whitening:
-    """Whitening of the training rows X with the estimator's parameters."""
-    center = estimator.center if center is None else center
-    n_components = estimator.n_components
-    if isinstance(n_components, Integral) and n_components > min(X.shape):
-        raise ValueError(
-            f"n_components={n_components} is more than {X.shape[0]} samples of {X.shape[1]} "
-            f"features have; pass at most {min(X.shape)}"
-        )
-    whitening = Whitening(estimator.shrinkage, center, n_components).fit(X)
-    if whitening.scale_.shape[0] == 0:
-        raise ValueError(
-            f"all {X.shape[0]} samples are equal, there is no variance to whiten; "
-            "pass whiten=False or samples that differ"
-        )
-    return whitening
 
 
 def _count_components(n_components: int | float | None, eigenvalues: np.ndarray) -> int:

@@ -1,0 +1,191 @@
+"""Which stored rows are nearest: one matrix product, tile by tile, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ._array_api import (
+    Array,
+    as_float64,
+    by_blocks,
+    column_means,
+    device,
+    is_numpy_array,
+    like,
+    namespace,
+    numpy_state,
+    row_slices,
+    take_along_rows,
+    top_columns,
+)
+
+TILE_ROWS, TILE_COLUMNS = 512, 8192  # 16 MiB of float32
+GROUP = 8  # columns of a tile of which only the largest value is looked at first
+
+Tile = Callable[[slice, slice], Array]
+
+
+class NearestRows:
+    """Stored rows, and a search for those that are nearest by Euclidean distance.
+
+    Rows are kept once, in float32, relative to their mean: what they have in common would cost
+    digits. Of unit vectors the nearest are those at the smallest angle.
+
+    Parameters
+    ----------
+    rows : float array (n, d)
+        Finite rows.
+    """
+
+    def __init__(self, rows: Array):
+        self.origin = column_means(rows)
+        self._rows = self._relative(rows)
+        xp = namespace(rows)
+        # |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2): one more column makes it one product
+        squares = by_blocks(lambda X: xp.sum(as_float64(X) ** 2, axis=1, keepdims=True), self._rows)
+        self._rows = xp.concat([self._rows, xp.astype(-squares / 2, xp.float32)], axis=1)
+
+    __getstate__ = numpy_state
+
+    def __len__(self) -> int:
+        return self._rows.shape[0]
+
+    def take(self, index: Array) -> Array:
+        """Stored rows in float64, at an index of any shape."""
+        xp = namespace(index)
+        rows = xp.take(self._rows[:, :-1], xp.reshape(index, (-1,)), axis=0)
+        return xp.reshape(as_float64(rows) + self.origin, (*index.shape, rows.shape[1]))
+
+    def nearest(self, queries: Array, k: int) -> Array:
+        """Indices (m, k) of the k stored rows nearest to each query, in no order."""
+        xp = namespace(queries)
+        ones = xp.ones((queries.shape[0], 1), dtype=xp.float32, device=device(queries))
+        queries = xp.concat([self._relative(queries), ones], axis=1)
+
+        def tile(rows: slice, columns: slice) -> Array:
+            return queries[rows, :] @ self._rows[columns, :].T
+
+        return largest_of_tiles(tile, queries.shape[0], len(self), k, queries)
+
+    def nearest_others(self, k: int) -> Array:
+        """Indices (n, k) of the k rows nearest to each stored one, itself left out."""
+        xp = namespace(self._rows)
+
+        def tile(rows: slice, columns: slice) -> Array:
+            own = self._rows[rows, :]
+            own = xp.concat([own[:, :-1], xp.ones_like(own[:, :1])], axis=1)
+            return without_self(own @ self._rows[columns, :].T, rows, columns)
+
+        return largest_of_tiles(tile, len(self), len(self), k, self._rows)
+
+    def _relative(self, rows: Array) -> Array:
+        xp = namespace(rows)
+        return by_blocks(lambda X: xp.astype(as_float64(X) - self.origin, xp.float32), rows)
+
+
+def largest_of_tiles(tile: Tile, n_rows: int, n_columns: int, k: int, reference: Array) -> Array:
+    """Columns (n_rows, k) of the k largest values of each row of a matrix, in no order.
+
+    Parameters
+    ----------
+    tile : callable
+        Returns the matrix at a slice of rows and one of columns.
+    n_rows, n_columns : int
+        Shape of the matrix.
+    k : int
+        At most `n_columns`.
+    reference : array
+        Any array of the library and device that the tiles are of.
+    """
+    xp = namespace(reference)
+
+    def search(rows: slice) -> Array:
+        best = index = None
+        for columns in row_slices(n_columns, 1, TILE_COLUMNS):
+            values, found = _largest(tile(rows, columns), k)
+            found = found + columns.start
+            if best is not None:
+                values = xp.concat([best, values], axis=1)
+                found = xp.concat([index, found], axis=1)
+            top = top_columns(values, min(k, values.shape[1]))
+            best, index = take_along_rows(values, top), take_along_rows(found, top)
+        return index
+
+    blocks = list(row_slices(n_rows, 1, TILE_ROWS))
+    with _parallel_map(blocks, reference) as run:
+        return xp.concat(list(run(search, blocks)))
+
+
+def _largest(tile: Array, k: int) -> tuple[Array, Array]:
+    """Values and columns of a few of the largest entries of each row, the k largest among them."""
+    xp = namespace(tile)
+    n_groups = tile.shape[1] // GROUP
+    if k == 1 or n_groups <= 4 * k:
+        columns = top_columns(tile, min(k, tile.shape[1]))
+        return take_along_rows(tile, columns), columns
+    # the k largest are in the k groups with the largest maxima, or among the last columns
+    grouped = xp.reshape(tile[:, : n_groups * GROUP], (-1, GROUP, n_groups))
+    groups = top_columns(xp.max(grouped, axis=1), k)
+    members = xp.arange(GROUP, device=device(tile)) * n_groups
+    columns = xp.reshape(groups[:, :, None] + members, (tile.shape[0], -1))
+    rest = xp.arange(n_groups * GROUP, tile.shape[1], device=device(tile))
+    rest = xp.broadcast_to(rest[None, :], (tile.shape[0], rest.shape[0]))
+    columns = xp.concat([columns, rest], axis=1)
+    return take_along_rows(tile, columns), columns
+
+
+def without_self(tile: Array, rows: slice, columns: slice) -> Array:
+    """The tile with minus infinity on the diagonal of the whole matrix."""
+    start, stop = max(rows.start, columns.start), min(rows.stop, columns.stop)
+    if start >= stop:
+        return tile
+    xp = namespace(tile)
+    mask = np.arange(rows.start, rows.stop)[:, None] == np.arange(columns.start, columns.stop)
+    return xp.where(like(mask, tile), xp.full_like(tile, -xp.inf), tile)
+
+
+class _SingleThreadedBlas:
+    """Limits numpy's BLAS, of which a process has one, to one thread while any search runs."""
+
+    def __init__(self):
+        self.lock = Lock()
+        self.n_users = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[int]:
+        """Yields the number of threads that BLAS had."""
+        with self.lock:
+            if self.n_users == 0:
+                blas = ThreadpoolController().select(user_api="blas")
+                self.n_threads = max((b.num_threads for b in blas.lib_controllers), default=1)
+                self.limits = blas.limit(limits=1)
+            self.n_users += 1
+        try:
+            yield self.n_threads
+        finally:
+            with self.lock:
+                self.n_users -= 1
+                if self.n_users == 0:
+                    self.limits.restore_original_limits()
+
+
+_single_threaded_blas = _SingleThreadedBlas()
+
+
+@contextmanager
+def _parallel_map(blocks: list, reference: Array) -> Iterator[Callable]:
+    """`map` over threads, as many as numpy's matrix products would otherwise use.
+
+    So the selection runs on all cores too. Other libraries have threads of their own.
+    """
+    if not is_numpy_array(reference) or len(blocks) == 1:
+        yield map
+        return
+    with _single_threaded_blas() as n_threads, ThreadPoolExecutor(n_threads) as pool:
+        yield pool.map

@@ -1,0 +1,118 @@
+"""Euclidean distance to the nearest training samples."""
+
+from __future__ import annotations
+
+from .._array_api import Array, as_float64, by_blocks, column_means, namespace, vector_norm
+from .._sklearn_compat import StrOptions
+from ._block import Block
+from ._neighbor_scorer import NeighborScorer
+
+LARGEST = 1e15  # standard deviations; squares of more overflow in float32
+
+
+class NeighborDistance(NeighborScorer):
+    """Euclidean distance to the nearest training samples, in standard deviations.
+
+    The score for tables, whose origin means nothing and whose columns have units of their own. For
+    embeddings of networks compare it with the angle of :class:`MahalanobisCosine`. The anomaly
+    score is the mean, or the largest, of the distances to the k nearest training samples, and
+    ``score_samples`` its negative. Training samples are scored by the nearest other samples.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        Number k of nearest training samples, less than the number of training samples.
+    aggregation : {"mean", "largest"}, default="mean"
+        What becomes of the k distances. "largest" is the distance to the k-th nearest sample.
+    standardize : bool, default=True
+        Divide each column by its standard deviation in the training samples first.
+    index : {"exact", "faiss"}, default="exact"
+        How nearest samples are found. "faiss", an extra for training sets of 10^5 samples and
+        more, looks only into the clusters of samples that are nearest to the query and may miss a
+        nearest sample.
+    trim : float in [0, 0.5), default=0.0
+        Share of the training samples that is left out of the final fit: the most anomalous ones,
+        found by repeated fits without labels. For training data that is polluted.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of the training samples beyond the threshold: on clean training data the
+        false-positive rate. "auto" is 0.05.
+
+    Attributes
+    ----------
+    training_scores_ : float64 array of shape (n_samples,)
+        Leave-one-out ``score_samples`` of the training samples.
+    offset_ : float
+        Threshold of ``predict`` on ``score_samples``.
+    mean_, scale_ : float64 arrays of shape (n_features,)
+        Mean and standard deviation of the columns; 0 and 1 without standardising.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of str
+        Column names, if the training samples had any.
+
+    See Also
+    --------
+    MahalanobisCosine : The angle instead of the distance.
+
+    References
+    ----------
+    .. [1] S. Ramaswamy, R. Rastogi and K. Shim, "Efficient algorithms for mining outliers from
+       large data sets", SIGMOD 2000 (the distance to the k-th neighbour).
+    .. [2] F. Angiulli and C. Pizzuti, "Fast outlier detection in high dimensional spaces",
+       PKDD 2002 (the sum of the k distances).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skanomaly import NeighborDistance
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> detector = NeighborDistance(contamination=0.01).fit(X)
+    >>> detector.predict([[0, 0, 0], [5, 0, 5]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **NeighborScorer._parameter_constraints,
+        "aggregation": [StrOptions({"mean", "largest"})],
+        "standardize": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_neighbors=5,
+        *,
+        aggregation="mean",
+        standardize=True,
+        index="exact",
+        trim=0.0,
+        contamination="auto",
+    ):
+        self.n_neighbors = n_neighbors
+        self.aggregation = aggregation
+        self.standardize = standardize
+        self.index = index
+        self.trim = trim
+        self.contamination = contamination
+
+    def _fit_vectors(self, block: Block) -> Array:
+        rows = block.rows
+        xp = namespace(rows)
+        self.mean_ = xp.zeros_like(column_means(rows))
+        self.scale_ = xp.ones_like(self.mean_)
+        if self.standardize:
+            self.mean_ = column_means(rows)
+            # in units of the largest entry, so that squares neither overflow nor vanish
+            largest = as_float64(xp.max(xp.abs(rows), axis=0))
+            largest = xp.where(largest > 0, largest, 1.0)
+            deviations = by_blocks(lambda X: ((as_float64(X) - self.mean_) / largest) ** 2, rows)
+            deviation = xp.sqrt(column_means(deviations)) * largest
+            # of a constant column the mean itself is rounded
+            self.scale_ = xp.where(deviation > 1e-12 * largest, deviation, 1.0)
+        return self._vectors_of(block)
+
+    def _vectors_of(self, block: Block) -> Array:
+        vectors = (as_float64(block.rows) - self.mean_) / self.scale_
+        return namespace(vectors).clip(vectors, min=-LARGEST, max=LARGEST)
+
+    def _distance(self, u: Array, v: Array) -> Array:
+        return vector_norm(u - v)[:, 0]

@@ -1,0 +1,123 @@
+"""Scores by the nearest training samples."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+
+from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_along_rows
+from .._nearest_rows import NearestRows
+from .._sklearn_compat import Interval, StrOptions
+from ._block import Block
+from ._block_scorer import BlockScorer
+
+
+class NeighborScorer(BlockScorer):
+    """Mean distance to the k nearest training samples.
+
+    A subclass defines ``_fit_vectors(block)`` and ``_vectors_of(block)``, the vectors that are
+    compared, and ``_distance(u, v)``.
+    """
+
+    _parameter_constraints: dict = {
+        **BlockScorer._parameter_constraints,
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "index": [StrOptions({"exact", "faiss"})],
+    }
+
+    n_neighbors: int
+    index: str
+    aggregation: str = "mean"
+
+    def kneighbors(self, X):
+        """Distances to the nearest training samples, and which these are.
+
+        A query that is a training sample skips itself, as its score does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples like those of ``fit``.
+
+        Returns
+        -------
+        distances : float64 array of shape (n_samples, n_neighbors)
+            Ascending: angles in radians, or Euclidean distances in standard deviations.
+        indices : int array of shape (n_samples, n_neighbors)
+            Positions in the X of ``fit``.
+        """
+        X = self._check_input(X, "kneighbors")
+        return self.neighbors_in_block(Block(X), self._known.find(X))
+
+    def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
+        """As `kneighbors`; `own` tells which training sample each row is, or -1."""
+        vectors = self._vectors_of(block)
+        xp = namespace(vectors)
+        k = self.n_neighbors
+        distances, indices = self._nearest(vectors, min(k + 1, len(self._neighbors)))
+        indices = xp.take(like(self._kept, indices), xp.reshape(indices, (-1,)))
+        indices = xp.reshape(indices, distances.shape)
+        # the query itself goes last, and with it the one that is too many
+        is_own = indices == like(own, indices)[:, None]
+        order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :k]
+        return take_along_rows(distances, order), take_along_rows(indices, order)
+
+    def _fit_rows(self, block: Block) -> Array:
+        n_samples = block.rows.shape[0]
+        if self.n_neighbors >= n_samples:
+            raise ValueError(
+                f"n_neighbors={self.n_neighbors} needs more than {n_samples} samples; "
+                f"pass at most {n_samples - 1}"
+            )
+        self._neighbors = self._make_index(self._fit_vectors(block))
+        return self._aggregate(self._leave_one_out(block))
+
+    def _make_index(self, vectors: Array) -> NearestRows:
+        if self.index == "exact":
+            return NearestRows(vectors)
+        from ._faiss import FaissRows
+
+        return FaissRows(vectors)
+
+    def _leave_one_out(self, block: Block) -> Array:
+        """Distances (n, k) of the training rows to the nearest others."""
+        indices = self._neighbors.nearest_others(self.n_neighbors)
+        # as they are stored, so that duplicates are at a distance of 0
+        stored = self._neighbors.take(like(np.arange(indices.shape[0]), indices))
+        return self._measure(stored, indices)[0]
+
+    def _score_rows(self, block: Block) -> Array:
+        distances, _ = self._nearest(self._vectors_of(block), self.n_neighbors)
+        return self._aggregate(distances)
+
+    def _aggregate(self, distances: Array) -> Array:
+        xp = namespace(distances)
+        combine = xp.max if self.aggregation == "largest" else xp.mean
+        return combine(distances, axis=1)
+
+    def _nearest(self, vectors: Array, k: int) -> tuple[Array, Array]:
+        return self._measure(vectors, self._neighbors.nearest(vectors, k))
+
+    def _measure(self, vectors: Array, indices: Array) -> tuple[Array, Array]:
+        """Distances (n, k) to stored rows, ascending, and which these are."""
+        xp = namespace(vectors)
+        parts = [
+            [
+                self._distance(vectors[part, :], self._neighbors.take(indices[part, j]))
+                for j in range(indices.shape[1])
+            ]
+            for part in row_slices(vectors.shape[0], 8 * vectors.shape[1], BLOCK_BYTES)
+        ]
+        distances = xp.concat([xp.stack(columns, axis=1) for columns in parts])
+        order = xp.argsort(distances, axis=1, stable=True)
+        return take_along_rows(distances, order), take_along_rows(indices, order)
+
+    def _fit_vectors(self, block: Block) -> Array:
+        raise NotImplementedError
+
+    def _vectors_of(self, block: Block) -> Array:
+        raise NotImplementedError
+
+    def _distance(self, u: Array, v: Array) -> Array:
+        raise NotImplementedError

@@ -1,0 +1,173 @@
+"""Nearest rows against an exhaustive search in extended precision."""
+
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skanomaly import MahalanobisCosine, _nearest_rows
+from skanomaly._angles import angle, directions
+from skanomaly._nearest_rows import NearestRows, largest_of_tiles
+
+
+def exhaustive(queries, reference):
+    """All angles, by the chord in long double."""
+    u, v = (
+        w.astype(np.longdouble) / np.linalg.norm(w.astype(np.longdouble), axis=1, keepdims=True)
+        for w in (queries, reference)
+    )
+    chord = np.sqrt(((u[:, None] - v[None]) ** 2).sum(axis=2))
+    return (2 * np.arcsin(np.clip(chord / 2, 0, 1))).astype(np.float64)
+
+
+def nearest_angles(reference, queries, k):
+    """Angles (m, k) of queries to the rows that are found, ascending, and their indices."""
+    stored, units = NearestRows(directions(reference)), directions(queries)
+    indices = stored.nearest(units, k)
+    angles = angle(units[:, None], stored.take(indices))
+    order = np.argsort(angles, axis=1)
+    return np.take_along_axis(angles, order, 1), np.take_along_axis(indices, order, 1)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Several tiles and blocks of rows."""
+    monkeypatch.setattr(_nearest_rows, "TILE_COLUMNS", 64)
+    monkeypatch.setattr(_nearest_rows, "TILE_ROWS", 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 3, 70])
+def test_matches_an_exhaustive_search(rng, small_tiles, dtype, k):
+    reference = rng.normal(size=(203, 8)).astype(dtype)
+    queries = rng.normal(size=(50, 8)).astype(dtype)
+    angles, indices = nearest_angles(reference, queries, k)
+    expected = exhaustive(queries, reference)
+    assert_array_equal(indices, np.argsort(expected, axis=1)[:, :k])
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :k], atol=2e-7)
+    distances = np.linalg.norm(queries[:, None].astype(float) - reference[None], axis=2)
+    found = np.sort(NearestRows(reference).nearest(queries, k), axis=1)
+    assert_array_equal(found, np.sort(np.argsort(distances, axis=1)[:, :k], axis=1))
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("k", [1, 3])
+def test_rows_that_float32_cannot_tell_apart(rng, small_tiles, spread, k):
+    """What the rows have in common is subtracted before they are rounded."""
+    center = rng.normal(size=20)
+    reference = center + spread * rng.normal(size=(200, 20))
+    queries = center + spread * rng.normal(size=(30, 20))
+    angles, indices = nearest_angles(reference, queries, k)
+    expected = exhaustive(queries, reference)
+    assert_array_equal(indices, np.argsort(expected, axis=1)[:, :k])
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :k], rtol=1e-5, atol=1e-12)
+
+
+def test_angles_of_near_duplicates(rng):
+    reference = rng.normal(size=(500, 64))
+    queries = reference[:50] + 1e-6 * rng.normal(size=(50, 64))
+    angles, indices = nearest_angles(reference, queries, 1)
+    assert_array_equal(indices[:, 0], np.arange(50))
+    assert_allclose(angles[:, 0], exhaustive(queries, reference).min(axis=1), atol=2e-7)
+
+
+def test_angle_of_a_millionth():
+    u = np.array([[1.0, 0.0]])
+    v = np.array([[np.cos(1e-6), np.sin(1e-6)]])
+    assert_allclose(angle(u, v), 1e-6, atol=1e-15)
+    assert_allclose(angle(u, -v), np.pi - 1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("k", [1, 2, 29])
+def test_nearest_others(rng, small_tiles, k):
+    reference = rng.normal(size=(30, 4))
+    reference[7] = reference[3]
+    indices = NearestRows(reference).nearest_others(k)
+    distances = np.linalg.norm(reference[:, None] - reference[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    found = np.sort(np.take_along_axis(distances, indices, 1), axis=1)
+    assert_allclose(found, np.sort(distances, axis=1)[:, :k], atol=1e-12)
+    assert (indices != np.arange(30)[:, None]).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 200), st.integers(1, 9))
+def test_largest_of_tiles(seed, k, more, n_rows):
+    """Any ties, any number of tiles."""
+    values = np.random.default_rng(seed).integers(-5, 6, (n_rows, k + more)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_nearest_rows, "TILE_COLUMNS", 64)
+        patch.setattr(_nearest_rows, "TILE_ROWS", 4)
+        columns = largest_of_tiles(lambda i, j: values[i, j], *values.shape, k, values)
+    assert all(len(set(row)) == k for row in columns)
+    found = np.sort(np.take_along_axis(values, columns, 1), axis=1)
+    assert_array_equal(found, np.sort(values, axis=1)[:, -k:])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(5, 30))
+def test_ties_and_zero_rows(seed, k, n):
+    """Small integers have many equal angles; zero rows are at pi / 2 from all others."""
+    rng = np.random.default_rng(seed)
+    reference, queries = rng.integers(-2, 3, (n, 3)) * 1.0, rng.integers(-2, 3, (5, 3)) * 1.0
+    angles, indices = nearest_angles(reference, queries, k)
+    with np.errstate(invalid="ignore"):
+        expected = exhaustive(queries, reference)
+    zeros = ~queries.any(axis=1)[:, None] * 1 + ~reference.any(axis=1)[None] * 1
+    expected = np.where(zeros == 1, np.pi / 2, np.where(zeros == 2, 0, expected))
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :k], atol=1e-3)
+    assert_allclose(angles[angles < 3], np.sort(expected, axis=1)[:, :k][angles < 3], atol=1e-6)
+    assert all(len(set(row)) == k for row in indices)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e30, 1e300])
+def test_extreme_norms(rng, factor):
+    reference, queries = rng.normal(size=(20, 3)), rng.normal(size=(5, 3))
+    angles, _ = nearest_angles(reference * factor, queries, 1)
+    assert_allclose(angles, nearest_angles(reference, queries, 1)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("k", [1, 3, 20, 59])
+def test_leave_one_out_over_many_tiles(table, whiten, k, request):
+    """With about as many neighbours as a tile has columns, too, no row is its own."""
+    whole = MahalanobisCosine(k, whiten=whiten).fit(table).training_scores_
+    request.getfixturevalue("small_tiles")
+    tiled = MahalanobisCosine(k, whiten=whiten).fit(table).training_scores_
+    assert_allclose(tiled, whole, atol=1e-12)
+
+
+def test_number_of_threads_does_not_matter(rng, small_tiles):
+    stored, queries = NearestRows(rng.normal(size=(90, 5))), rng.normal(size=(40, 5))
+    expected = stored.nearest(queries, 2)
+    with threadpool_limits(1):
+        assert_array_equal(stored.nearest(queries, 2), expected)
+
+
+def test_concurrent_searches_leave_the_threads_of_blas_alone(rng, small_tiles):
+    stored, queries = NearestRows(rng.normal(size=(90, 5))), rng.normal(size=(40, 5))
+    expected = stored.nearest(queries, 2)
+
+    def count_threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = count_threads()
+    with ThreadPoolExecutor(4) as pool:
+        for indices in pool.map(lambda _: stored.nearest(queries, 2), range(40)):
+            assert_array_equal(indices, expected)
+    assert count_threads() == before
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_memory_is_bounded(rng, k):
+    """The whole matrix of this search would take 640 MB."""
+    stored = NearestRows(rng.normal(size=(40_000, 4)).astype(np.float32))
+    queries = rng.normal(size=(4000, 4)).astype(np.float32)
+    tracemalloc.start()
+    stored.nearest(queries, k)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150 * 2**20
