@@ -183,7 +183,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         self._known = TrainingRows.of(X)
         self._scores_layers = _scores_layers(self.encoder_, scorer)
         if self._scores_layers:
-            scorer._fit_groups(self.encoder_.transform_layers(X))
+            scorer._fit_groups(self.encoder_.transform_blocks(X))
             self.scorer_, scores = scorer, scorer.training_scores_
         else:
             features = self.encoder_.transform(X)
@@ -200,12 +200,12 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
 
     def _score_batch(self, X):
         if self._scores_layers:
-            return self.scorer_._score_rows(self.encoder_.transform_layers(X))
+            return self.scorer_._score_rows(self.encoder_.transform_blocks(X))
         return self.scorer_.score_samples(self.encoder_.transform(X))
 
     def _explain_scores(self, X, known) -> Bunch:
         if self._scores_layers:
-            return self.scorer_._explain_groups(self.encoder_.transform_layers(X), known)
+            return self.scorer_._explain_groups(self.encoder_.transform_blocks(X), known)
         features = self.encoder_.transform(X)
         if isinstance(self.scorer_, FeatureEnsemble):
             return self.scorer_.explain(features)
@@ -267,7 +267,7 @@ def _scores_layers(encoder, scorer) -> bool:
     return (
         isinstance(scorer, FeatureEnsemble)
         and scorer.groups == "auto"
-        and hasattr(encoder, "transform_layers")
+        and hasattr(encoder, "transform_blocks")
     )
 
 

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 
 from skanomaly import SelfSupervisedEncoder
 from skanomaly.encoders import ColumnCorruption, ImageAugmentation
-from skanomaly.encoders import _operations as ours
+from skanomaly.encoders import _image_operations as ours
 from skanomaly.encoders._augmentations import PRESETS
 
 

@@ -414,10 +414,10 @@ def test_training_records_diagnostics_of_each_epoch(rng):
         *(f"few_{name}" for name in names.split()[:3]),
     }
     embedding, views, tested = (
-        encoder.transform_layers(X)[list(encoder.layer_slices_)[-1]]
+        encoder.transform_blocks(X)[list(encoder.layer_slices_)[-1]]
         for X in (X_new, X_new + 0.1, X_test)
     )
-    few = encoder.transform_layers(X_new[:9])["dense_block_1"]
+    few = encoder.transform_blocks(X_new[:9])["dense_block_1"]
     assert last["concentration"] == concentration(embedding) != first["concentration"]
     assert last["alignment"] == alignment(embedding, views)
     split = embedding, y, tested, y_test

@@ -193,7 +193,11 @@ class Tuple(torch.nn.Module):
             TABLE,
             "backbone Linear does not take a batch of .*4",
         ),
-        ({"backbone": torch.nn.Linear(3, 2)}, GRAY, "Linear does not take .* shape 1 x 8 x 9: "),
+        (
+            {"backbone": torch.nn.Linear(3, 2)},
+            GRAY,
+            r"Linear does not take .* 1 channel\(s\) of 8 x 9 pixels: ",
+        ),
         ({"backbone": torch.nn.Flatten(0)}, GRAY, r"Flatten returns \(144,\) for a batch of 2"),
         ({"backbone": Tuple()}, GRAY, "Tuple returns tuple for a batch of 2"),
         ({"layers": ["conv_block_9"]}, GRAY, r"\['conv_block_9'\] is not known; .*'conv_block_1'"),

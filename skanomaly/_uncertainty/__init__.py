@@ -1,11 +1,11 @@
 """The parts of the deep uncertainty model (DUM)."""
 
+from ..encoders._row_views import ROW_VIEWS, RowViews
 from ._embedding import embed, fit_encoder
 from ._experts import product_of_experts
 from ._fit_networks import fit_networks
 from ._losses import OBJECTIVES
 from ._row_sampling import bounds, draw_columns, draw_rows, held_out_mask
-from ._row_views import ROW_VIEWS, RowViews
 from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
 from ._uncertainty_task import UncertaintyTask

@@ -14,8 +14,7 @@ from sklearn.utils import gen_batches
 from .._base import seed_parts
 from .._training import to_device
 from ..encoders import SelfSupervisedEncoder
-from ..encoders._assembly import make_augmentation
-from ..encoders._augmentations import as_augmentation
+from ..encoders._augmentations import as_augmentation, make_augmentation
 from ..encoders._preprocessing import as_float
 
 N_VIEWS = 8  # of each image

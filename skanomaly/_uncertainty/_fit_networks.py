@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from .._training import Recipe, seeded, train
+from ..encoders._row_views import RowViews
 from ._embedding import embed_views
 from ._row_sampling import bounds, draw_columns, draw_rows
-from ._row_views import RowViews
 from ._uncertainty_task import UncertaintyTask
 from ._variance_networks import VarianceNetworks
 

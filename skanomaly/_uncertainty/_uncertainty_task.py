@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from .._training import Task, distributed
+from ..encoders._row_views import Views
 from ._experts import product_of_experts
 from ._losses import OBJECTIVES
-from ._row_views import Views
 from ._variance_networks import VarianceNetworks, log_norm
 
 TRIM_FROM = 0.2  # of the training; before, the norms say little

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from ._image_operations import (
@@ -18,6 +20,7 @@ from ._image_operations import (
     per_image,
     to_gray,
 )
+from ._row_views import ColumnCorruption
 
 
 class ImageAugmentation:
@@ -136,27 +139,6 @@ class ImageAugmentation:
         return images
 
 
-class ColumnCorruption:
-    """Replace entries of a table by entries of the same column from other rows of the batch.
-
-    Called as ``corruption(rows, generator)`` with rows of shape (n, n_features).
-
-    Parameters
-    ----------
-    rate : float
-        Probability that an entry is replaced.
-    """
-
-    def __init__(self, rate: float = 0.3):
-        self.rate = rate
-
-    def __call__(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        n, device = len(rows), rows.device
-        donors = torch.randint(n, rows.shape, generator=generator, device=device)
-        replaced = torch.rand(rows.shape, generator=generator, device=device) < self.rate
-        return torch.where(replaced, rows.gather(0, donors), rows)
-
-
 PRESETS: dict[str, Callable[[], ImageAugmentation]] = {
     # photographs: SimCLR's views with milder crops, as the whole object should stay in view
     "color": ImageAugmentation,
@@ -169,6 +151,25 @@ PRESETS: dict[str, Callable[[], ImageAugmentation]] = {
         crop_area=(0.25, 1.0), vertical_flip=0.5, degrees=45.0, brightness=0.2, hue=0.05
     ),
 }
+
+
+def make_augmentation(
+    X: np.ndarray, augment: str | Callable | None, device: torch.device
+) -> Callable:
+    """A function that returns random views of batches of samples like X.
+
+    Raises
+    ------
+    ValueError
+        If `augment` is the name of views of images, and X is a table.
+    """
+    if isinstance(augment, str) and X.ndim == 2:
+        raise ValueError(f"augment={augment!r} is for images; pass None or a callable")
+    if isinstance(augment, torch.nn.Module):
+        return copy.deepcopy(augment).to(device)
+    if callable(augment):
+        return augment
+    return ColumnCorruption() if X.ndim == 2 else PRESETS[augment or "color"]()
 
 
 def as_augmentation(augment: Callable) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:

@@ -15,8 +15,8 @@ from .._sklearn_compat import Interval, StrOptions
 from .._training import resolve_device, seeded
 from .._validation import check_samples
 from ._architectures import load_torchvision
-from ._backbones import as_backbone
-from ._base_encoder import NetworkEncoder
+from ._backbones import as_backbone, takes_images
+from ._base_encoder import BaseEncoder
 from ._encoder_network import EncoderNetwork
 from ._preprocessing import Preprocessing
 
@@ -24,7 +24,7 @@ from ._preprocessing import Preprocessing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class PretrainedEncoder(NetworkEncoder):
+class PretrainedEncoder(BaseEncoder):
     """Features of a network that is not trained here.
 
     ``fit`` only loads the network and looks at the shape of X. For fine-tuning on X pass the
@@ -38,9 +38,10 @@ class PretrainedEncoder(NetworkEncoder):
         Name of one of torchvision's classifiers, of which the last linear layer is left out, or a
         module that maps float samples to (n, width), (n, channels, height, width) or
         (n, tokens, width). It is copied.
-    weights : str or path-like, default="DEFAULT"
+    weights : str, path-like or None, default="DEFAULT"
         For a name: one of torchvision's weights, such as "IMAGENET1K_V1", which are downloaded
-        when first used, or a file with a state dict. Modules keep the weights that they have.
+        when first used, or a file with a state dict, or None for random weights. Modules keep
+        the weights that they have.
     layers : {"blocks", "last"} or list of str, default="blocks"
         Layers that ``transform`` returns. "blocks" are ``conv_block_n`` (flattened), what the
         network ends with at each resolution, and ``conv_block_n (1x1)`` (averaged over
@@ -63,7 +64,7 @@ class PretrainedEncoder(NetworkEncoder):
     device : str, default="auto"
         "auto" is the CUDA device, if there is one, and else the CPU.
     random_state : int, RandomState instance or None, default=0
-        Seed of the random projections.
+        Seed of the random projections, and of random weights.
 
     Attributes
     ----------
@@ -91,8 +92,8 @@ class PretrainedEncoder(NetworkEncoder):
 
     _parameter_constraints: dict = {
         "backbone": [str, torch.nn.Module],
-        "weights": [str, os.PathLike],
-        "layers": [StrOptions({"blocks", "all", "last"}), list],
+        "weights": [str, os.PathLike, None],
+        "layers": [StrOptions({"blocks", "last"}), list],
         "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
         "image_size": [Interval(Integral, 1, None, closed="left"), None],
         "mean": ["array-like", None],
@@ -150,12 +151,20 @@ class PretrainedEncoder(NetworkEncoder):
         """
         X = check_samples(self, X, reset=True, image_shape=self.image_shape)
         resolve_device(self.device)
-        network = self._load(X.shape[1:])
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with seeded(seed, torch.device("cpu")):
+            network = self._load(X.shape[1:])
             self.layer_slices_ = self._prepare_layers(network, X)
         self._keep_network(network, X, "its weights or mean and std do not suit X")
         return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = not self._takes_images() or self.image_shape is not None
+        return tags
+
+    def _takes_images(self) -> bool:
+        return isinstance(self.backbone, str) or takes_images(self.backbone)
 
     def _load(self, sample_shape: tuple[int, ...]) -> EncoderNetwork:
         """Preprocessing and backbone for samples of this shape."""
@@ -165,6 +174,11 @@ class PretrainedEncoder(NetworkEncoder):
             sample_shape = (n_channels, *(preprocessing.image_size or sample_shape[1:]))
         module = self.backbone
         if isinstance(module, str):
+            if len(sample_shape) == 1:
+                raise ValueError(
+                    f"backbone={module!r} takes images, but X is a table; pass images, or "
+                    "image_shape if its rows are flattened images"
+                )
             module = load_torchvision(module, self.weights)
         return EncoderNetwork(as_backbone(module, sample_shape), preprocessing)
 

@@ -25,9 +25,9 @@ from .._training import (
     train,
 )
 from .._validation import check_samples, refuse_overflow
-from ._assembly import make_augmentation, make_network
-from ._augmentations import PRESETS
-from ._base_encoder import NetworkEncoder
+from ._augmentations import PRESETS, make_augmentation
+from ._base_encoder import BaseEncoder
+from ._encoder_network import make_network
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES
@@ -36,7 +36,7 @@ MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
 
 
-class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
+class SelfSupervisedEncoder(CallbackSupportMixin, BaseEncoder):
     """Learn features of images or tables from augmented views, without labels (NSA section 2).
 
     ``fit`` trains a network so that two random views of a sample agree; ``transform`` returns the
@@ -323,8 +323,11 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
             if go_on:
                 network = copy.deepcopy(self.network_).to(torch.float32)
             else:
+                backbone = self.backbone
+                if isinstance(backbone, PretrainedEncoder):
+                    backbone = backbone._load(X.shape[1:])
                 network = make_network(
-                    samples, self.backbone, self.objective, self.normalize, self.temperature
+                    samples, backbone, self.objective, self.normalize, self.temperature
                 )
                 self.layer_slices_ = self._prepare_layers(network, samples)
             task = PretextTask(network, make_augmentation(samples, self.augment, device))

@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skanomaly import DUMDetector, NSADetector, SelfSupervisedEncoder
-from tests.registry import identify, make_estimators
+from tests.registry import identify, make_estimators, make_image_estimators
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,13 @@ def no_cuda_without_a_device(monkeypatch):
 
 # with the defaults too, which the registry trains for fewer epochs
 @parametrize_with_checks(
-    [*make_estimators(), SelfSupervisedEncoder(), NSADetector(), DUMDetector()]
+    [
+        *make_estimators(),
+        *make_image_estimators(),
+        SelfSupervisedEncoder(),
+        NSADetector(),
+        DUMDetector(),
+    ]
 )
 def test_check_estimator(estimator, check):
     check(estimator)
