@@ -27,7 +27,7 @@ class AnyWidth(nn.Module):
 
 
 def make_estimators():
-    """Every estimator that takes tables with its defaults, and those variants that take another path."""
+    """Estimators that take tables: defaults, and those variants that take another path."""
     return [
         MahalanobisCosine(),
         MahalanobisCosine(3, whiten=False),

@@ -104,7 +104,7 @@ def test_gray_images_fit_networks_for_colours(images, encoder):
     with torch.inference_mode():
         wanted = network(x.contiguous())
     last = features[:, list(encoder.layer_slices_.values())[-1]]
-    wanted = wanted if wanted.ndim == 2 else wanted.mean(dim=(2, 3))
+    wanted = (wanted if wanted.ndim == 2 else wanted.mean(dim=(2, 3))).numpy()
     size = np.abs(wanted).max()
     assert_allclose(last / size, wanted / size, atol=1e-4)
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
+    check_estimator,
     check_param_validation,
     parametrize_with_checks,
 )
@@ -31,6 +33,13 @@ def no_cuda_without_a_device(monkeypatch):
 )
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+# scikit-learn has few checks for what does not take tables
+@pytest.mark.parametrize("estimator", make_image_estimators(), ids=identify)
+def test_check_estimator_of_images(estimator):
+    with pytest.warns(SkipTestWarning, match="requires input"):
+        check_estimator(estimator)
 
 
 # these two are not part of check_estimator
