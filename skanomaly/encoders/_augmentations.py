@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from ._image_operations import (
 )
 from ._row_views import ColumnCorruption
 
+CANDIDATES = 10  # crops drawn for each image, of which one must fit, as in torchvision
+
 
 class ImageAugmentation:
     """Random crop, rotation, mirroring, colour jitter, grayscale and blur.
@@ -34,7 +36,7 @@ class ImageAugmentation:
     crop_area : (float, float)
         Range of the crop's area as a share of the image's.
     aspect_ratio : (float, float)
-        Range of the crop's width divided by its height (drawn on a log scale).
+        Range of the crop's width divided by its height, in pixels (drawn on a log scale).
     flip, vertical_flip : float
         Probabilities of mirroring horizontally and vertically.
     degrees : float
@@ -81,18 +83,22 @@ class ImageAugmentation:
         self.blur = blur
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return self.apply(images, self.draw(len(images), images.shape[1], generator))
+        return self.apply(images, self.draw(len(images), images.shape[1:], generator))
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in vars(self).items())
         return f"ImageAugmentation({options})"
 
-    def draw(self, n: int, n_channels: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Parameters of n views: tensors of n rows, by the name of what they decide."""
+    def draw(
+        self, n: int, image_shape: Sequence[int], generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Parameters of n views: tensors of n rows, by the name of what they decide.
+
+        `image_shape` is (channels, height, width).
+        """
+        n_channels, height, width = image_shape
         draw = _Draw(n, generator)
-        area = draw.uniform(*self.crop_area)
-        ratio = draw.uniform(*(math.log(r) for r in self.aspect_ratio)).exp()
-        size = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=1).clamp(max=1)
+        size = self._draw_size(draw, width / height)
         position = torch.stack([draw.uniform(-1, 1), draw.uniform(-1, 1)], dim=1)
         drawn = {"size": size, "center": position * (1 - size)}
         if self.degrees:
@@ -113,6 +119,23 @@ class ImageAugmentation:
             drawn["sigma"] = draw.uniform(0.1, 2.0)
             drawn["blur"] = draw.chance(self.blur)
         return drawn
+
+    def _draw_size(self, draw: _Draw, image_ratio: float) -> torch.Tensor:
+        """Width and height (n, 2) of crops as shares of the image's, as torchvision draws them.
+
+        Of some candidates the first that fits into the image; if none does, the largest box of
+        a ratio in the range, whatever its area.
+        """
+        area = draw.uniform(*self.crop_area, CANDIDATES)
+        least, largest = self.aspect_ratio
+        ratio = draw.uniform(math.log(least), math.log(largest), CANDIDATES).exp()
+        ratio = ratio / image_ratio  # of shares
+        sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2)
+        fits = (sizes <= 1).all(dim=2)
+        first = fits.int().argmax(dim=1)[:, None, None].expand(-1, 1, 2)
+        nearest = min(max(image_ratio, least), largest) / image_ratio
+        whole = sizes.new_tensor([min(1.0, nearest), min(1.0, 1 / nearest)])
+        return torch.where(fits.any(dim=1)[:, None], sizes.gather(1, first)[:, 0], whole)
 
     def apply(self, images: torch.Tensor, drawn: dict[str, torch.Tensor]) -> torch.Tensor:
         """Views of images (n, channels, height, width) with parameters from ``draw``."""
@@ -193,8 +216,8 @@ class _Draw:
         self.n = n
         self.generator = generator
 
-    def uniform(self, low: float, high: float) -> torch.Tensor:
-        unit = torch.rand(self.n, generator=self.generator, device=self.generator.device)
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        unit = torch.rand(self.n, *shape, generator=self.generator, device=self.generator.device)
         return low + (high - low) * unit
 
     def around_one(self, spread: float) -> torch.Tensor:

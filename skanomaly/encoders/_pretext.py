@@ -52,7 +52,7 @@ class PretextTask(Task):
         own = (own + n * torch.arange(n_copies, device=views.device)[:, None]).ravel()
         if type(self.augment) is not ImageAugmentation:
             return self._augment(views, generator)[own]
-        drawn = self.augment.draw(n_copies * n, views.shape[1], generator)
+        drawn = self.augment.draw(n_copies * n, views.shape[1:], generator)
         return self.augment.apply(views, {name: values[own] for name, values in drawn.items()})
 
     def _augment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

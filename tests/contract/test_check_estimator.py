@@ -25,7 +25,6 @@ def no_cuda_without_a_device(monkeypatch):
 @parametrize_with_checks(
     [
         *make_estimators(),
-        *make_image_estimators(),
         SelfSupervisedEncoder(),
         NSADetector(),
         DUMDetector(),
