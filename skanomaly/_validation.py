@@ -262,14 +262,14 @@ def _warn_if_dark(
         if is_float and 0 < brightest < DARKEST_TRAINING:
             warnings.warn(
                 f"the maximum of all images is {brightest:.2g}, almost black; were they divided "
-                "by 255 twice?",
+                "by 255 once too often?",
                 UserWarning,
                 stacklevel=5,
             )
     elif of_training is not None and 0 < brightest < DARKEST_QUERIES * of_training:
         warnings.warn(
             f"the maximum of all images is {brightest:.2g} (where 1 is white), but that of the "
-            f"training images was {of_training:.2g}; were they divided by 255 twice?",
+            f"training images was {of_training:.2g}; were they divided by 255 once too often?",
             UserWarning,
             stacklevel=5,
         )

@@ -282,15 +282,19 @@ DIM = np.random.default_rng(0).integers(0, 60, (6, 8, 9), dtype=np.uint8)
 
 @pytest.mark.parametrize("scale", [1, 1 / 255])
 def test_images_divided_twice_are_noticed(scale):
-    training = DIM if scale == 1 else DIM * scale
     estimator = Blank()
-    check_samples(estimator, training, reset=True)
+    check_samples(estimator, DIM if scale == 1 else DIM * scale, reset=True)
     with pytest.warns(UserWarning, match=r"but that of the training images was 0\.23; were they"):
         check_samples(estimator, DIM / 255 / 255, reset=False)
-    with pytest.warns(UserWarning, match="divided by 255 twice"):
-        check_samples(estimator, (DIM / 59).astype(np.uint8), reset=False)
     with pytest.warns(UserWarning, match="the maximum of all images is 0.00091, almost black"):
         fit_samples(DIM / 255 / 255)
+
+
+def test_divided_images_as_uint8_are_noticed():
+    estimator = Blank()
+    check_samples(estimator, 4 * DIM, reset=True)
+    with pytest.warns(UserWarning, match="is 0.0039 .* was 0.93; were they divided by 255 once to"):
+        check_samples(estimator, (DIM / DIM.max()).astype(np.uint8), reset=False)
 
 
 def test_dark_images_are_no_mistake():
