@@ -57,16 +57,24 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
         ensure_all_finite=False,
         ensure_min_samples=1 + reset,
     )
-    if not get_config()["assume_finite"] and not _is_finite(X):
-        row, column = _first_not_finite(X)
-        where = f"X[{row}, {column}]"
-        if names is not None:
-            where = f"row {row} of column {names[column]!r}"
-        raise ValueError(
-            f"X contains NaN or infinity: {where} is {X[row, column]}; "
-            "drop such samples or impute them first, for example in a Pipeline"
-        )
+    if not get_config()["assume_finite"]:
+        refuse_not_finite(X, columns=names)
     return X
+
+
+def refuse_not_finite(X: Array, name: str = "X", columns: Any = None) -> None:
+    """Raise ValueError, naming the first entry of a matrix that is NaN or infinite, if any."""
+    xp = namespace(X)
+    if not xp.isdtype(X.dtype, "real floating") or xp.all(xp.isfinite(X)):
+        return
+    row, column = _first_not_finite(X)
+    where = f"{name}[{row}, {column}]"
+    if columns is not None:
+        where = f"row {row} of column {columns[column]!r}"
+    raise ValueError(
+        f"{name} contains NaN or infinity: {where} is {X[row, column]}; "
+        "drop such samples or impute them first, for example in a Pipeline"
+    )
 
 
 def check_samples(
@@ -100,7 +108,7 @@ def check_samples(
         If images seem to be divided by 255 twice.
     """
     X = _as_array(X)
-    shape = tuple(X.shape) if hasattr(X, "shape") else np.shape(X)
+    shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
     if reset:
         vars(estimator).pop("_brightest", None)
     _refuse_single_image(shape, None if reset else estimator.sample_shape_)
@@ -124,11 +132,6 @@ def check_samples(
     if reset:
         estimator.sample_shape_ = samples.shape[1:]
     return samples
-
-
-def _is_finite(X: Array) -> bool:
-    xp = namespace(X)
-    return not xp.isdtype(X.dtype, "real floating") or bool(xp.all(xp.isfinite(X)))
 
 
 def _first_not_finite(X: Array) -> tuple[int, ...]:
