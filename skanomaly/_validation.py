@@ -111,7 +111,7 @@ def check_samples(
     shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
     if reset:
         vars(estimator).pop("_brightest", None)
-    _refuse_single_image(shape, None if reset else estimator.sample_shape_)
+    _refuse_single_image(X, shape, None if reset else estimator.sample_shape_)
     if len(shape) <= 2:
         samples = check_table(estimator, X, reset=reset, dtype="numeric")
         if image_shape is not None:
@@ -154,17 +154,17 @@ def _as_array(X: Any) -> Any:
     return stacked if stacked.ndim > 2 else X
 
 
-def _refuse_single_image(shape: tuple[int, ...], fitted: tuple[int, ...] | None) -> None:
-    """Refuse arrays of one image's shape, be it as in fit or with its channels last."""
-    if fitted is None:
-        is_single = len(shape) == 3 and shape[2] in (3, 4)
-    elif len(fitted) == 1:
-        is_single = False
-    else:
-        channels, height, width = fitted
-        with_channels = [(height, width, channels)] + [fitted] * (channels > 1)
-        is_single = shape in [(height, width), *with_channels]
-        is_single |= len(shape) == 3 and shape[2] in (3, 4) and width not in (3, 4)
+def _refuse_single_image(X: Any, shape: tuple[int, ...], fitted: tuple[int, ...] | None) -> None:
+    """Refuse what has the shape of one image; `fitted` is None in fit."""
+    is_single = False
+    if len(shape) == 3:  # with its channels last, or where colours were fitted first
+        is_single = shape[2] in (3, 4) and (fitted is None or fitted[-1] not in (3, 4))
+        is_single |= fitted is not None and len(fitted) == 3 and shape == (*fitted[1:], fitted[0])
+        is_single |= shape == fitted and fitted[0] > 1
+    elif len(shape) == 2 and fitted is not None and len(fitted) == 3:
+        is_flat = shape[1] == np.prod(fitted)
+        is_uint8 = getattr(X, "dtype", None) == np.uint8 and min(shape) > 4
+        is_single = shape == fitted[1:] or (is_uint8 and not is_flat)
     if is_single:
         raise ValueError(f"X has the shape {shape} of a single image; pass X[None]")
 

@@ -172,6 +172,7 @@ def fitted():
         (bad_float(3.0), ValueError, "between 0 and 1"),
         (GRAY[:0], ValueError, r"Found 0 sample\(s\)"),
         (GRAY[0], ValueError, r"the shape \(8, 9\) of a single image; pass X\[None\]"),
+        (GRAY[0, :7], ValueError, r"the shape \(7, 9\) of a single image; pass X\[None\]"),
         (GRAY[0][..., None], ValueError, r"shape \(8, 9, 1\) of a single image; pass X\[None\]"),
         (COLOR[0].transpose(1, 2, 0), ValueError, r"\(8, 9, 3\) of a single image; pass X\[None"),
     ],
@@ -351,3 +352,16 @@ def test_images_are_read_twice_before_the_first_epoch(rng, monkeypatch):
     SelfSupervisedEncoder(augment=augment, max_epochs=1, batch_size=4).fit(X)
     few = 30  # looked at for the widths of layers, and batches on their way
     assert 2 * 300 <= n_read[0] <= 2 * 300 + few
+
+
+def test_single_images_of_colours():
+    estimator = Blank()
+    check_samples(estimator, COLOR, reset=True)
+    last = COLOR[0].transpose(1, 2, 0)
+    for X in (COLOR[0], last, last[..., :1].repeat(4, axis=2), GRAY[0]):
+        with pytest.raises(ValueError, match=r"of a single image; pass X\[None\]"):
+            check_samples(estimator, X, reset=False)
+    for X in (COLOR[:1], last[None]):
+        assert_array_equal(check_samples(estimator, X, reset=False), COLOR[:1])
+    check_samples(estimator, GRAY[:, None, :4, :4], reset=True)
+    assert len(check_samples(estimator, GRAY[:, :4, :4], reset=False)) == 2
