@@ -28,29 +28,52 @@ CANDIDATES = 10  # crops drawn for each image, of which one must fit, as in torc
 class ImageAugmentation:
     """Random crop, rotation, mirroring, colour jitter, grayscale and blur.
 
-    Called as ``augmentation(images, generator)``. Images with one channel skip hue, saturation
-    and grayscale.
+    The transformations are those of SimCLR [1]_, each with its own random parameters for every
+    image. Call ``augmentation(images, generator)`` with images of shape
+    (n, channels, height, width) in [0, 1]. Hue, saturation and grayscale are skipped for images
+    with one channel.
 
     Parameters
     ----------
-    crop_area : (float, float)
-        Range of the crop's area as a share of the image's.
-    aspect_ratio : (float, float)
-        Range of the crop's width divided by its height, in pixels (drawn on a log scale).
-    flip, vertical_flip : float
-        Probabilities of mirroring horizontally and vertically.
-    degrees : float
-        Rotations are uniform in [-degrees, degrees].
-    brightness, contrast, saturation : float
+    crop_area : (float, float), default=(0.5, 1.0)
+        Range of the area of the crop, as a share of the area of the image.
+    aspect_ratio : (float, float), default=(3/4, 4/3)
+        Range of the width of the crop divided by its height, both in pixels. It is drawn on a log
+        scale.
+    flip : float, default=0.5
+        Probability of mirroring horizontally.
+    vertical_flip : float, default=0.0
+        Probability of mirroring vertically.
+    degrees : float, default=0.0
+        Angles of rotation are uniform in [-degrees, degrees].
+    brightness, contrast, saturation : float, default=0.4
         Factors are uniform in [1 - value, 1 + value].
-    hue : float
-        Shifts are uniform in [-hue, hue] turns of the colour circle, at most 0.5.
-    jitter : float
-        Probability that an image has its colours changed at all.
-    grayscale : float
-        Probability of removing the colours.
-    blur : float
-        Probability of a Gaussian blur of 0.1 to 2 pixels.
+    hue : float, default=0.1
+        Shifts are uniform in [-hue, hue], at most 0.5. A shift of 1 is a full turn of the colour
+        circle.
+    jitter : float, default=0.8
+        Probability that brightness, contrast, saturation and hue of an image are changed.
+    grayscale : float, default=0.2
+        Probability that an image is converted to grayscale.
+    blur : float, default=0.0
+        Probability of a Gaussian blur with a standard deviation of 0.1 to 2 pixels.
+
+    See Also
+    --------
+    ColumnCorruption : Random views of tables.
+
+    References
+    ----------
+    .. [1] T. Chen, S. Kornblith, M. Norouzi and G. Hinton, "A Simple Framework for Contrastive
+       Learning of Visual Representations", ICML 2020. https://arxiv.org/abs/2002.05709
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skanomaly.encoders import ImageAugmentation
+    >>> images = torch.rand(2, 3, 32, 48)
+    >>> ImageAugmentation(flip=0.0)(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 32, 48])
     """
 
     def __init__(

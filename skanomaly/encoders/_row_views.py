@@ -14,12 +14,22 @@ ROW_VIEWS = ("uniform", "marginal", "noise", "mask")
 class ColumnCorruption:
     """Replace entries of a table by entries of the same column from other rows of the batch.
 
-    Called as ``corruption(rows, generator)`` with rows of shape (n, n_features).
+    These are the views of SCARF [1]_. Call ``corruption(rows, generator)`` with rows of shape
+    (n, n_features).
 
     Parameters
     ----------
-    rate : float
+    rate : float, default=0.3
         Probability that an entry is replaced.
+
+    See Also
+    --------
+    ImageAugmentation : Random views of images.
+
+    References
+    ----------
+    .. [1] D. Bahri, H. Jiang, Y. Tay and D. Metzler, "SCARF: Self-Supervised Contrastive Learning
+       using Random Feature Corruption", ICLR 2022. https://arxiv.org/abs/2106.15147
     """
 
     def __init__(self, rate: float = 0.3):
