@@ -156,7 +156,7 @@ class _SummingBatchNorm(_BatchNorm):
             return super().forward(x)
         dims = [d for d in range(x.ndim) if d != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         n = sum_over_processes(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
         mean = sum_over_processes(values.sum(dims)) / n
         centered = values - mean.view(shape)

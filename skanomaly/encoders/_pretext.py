@@ -69,9 +69,9 @@ class PretextTask(Task):
         target = () if self.target is None else (self._project(batch),)
         # losses of half precision would be too coarse, and cost little
         with torch.autocast(batch.device.type, enabled=False):
-            loss = self.network.objective(embedding.float(), *target)
+            loss = self.network.objective(at_least_float32(embedding), *target)
         with torch.no_grad():
-            directions = nn.functional.normalize(embedding.detach().float())
+            directions = nn.functional.normalize(at_least_float32(embedding.detach()))
             spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
         return {"loss": loss, "embedding_std": spread, "mean_direction": directions.mean(dim=0)}
 
@@ -98,7 +98,11 @@ class PretextTask(Task):
         assert self.target is not None
         embedding = self.target(batch)
         with torch.autocast(batch.device.type, enabled=False):
-            return self.target.objective.project(embedding.float())
+            return self.target.objective.project(at_least_float32(embedding))
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def concentration(resultant: float, n_dimensions: int) -> float:
