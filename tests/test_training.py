@@ -46,14 +46,8 @@ def rows(rng):
 
 
 def train(task, rows, **options):
-    generator = torch.Generator().manual_seed(0)
-    run = {k: options.pop(k) for k in ("stop", "checkpoint") if k in options}
     training = Training(
-        task,
-        SampleStore(rows, CPU),
-        Recipe(precision="float32", **options),
-        generator=generator,
-        **run,
+        task, SampleStore(rows, CPU), Recipe(precision="float32", **options), seed=0
     )
     return training, training.run()
 
@@ -80,7 +74,7 @@ def test_learning_rate_rises_and_decays_along_a_cosine(rows):
     for warmup, n_rising in ((0.0, 0), (0.25, 10)):
         rates.clear()
         store, recipe = SampleStore(rows, CPU), Recipe(40, batch_size=30, warmup=warmup)
-        training = Training(Probe(), store, recipe, generator=torch.Generator())
+        training = Training(Probe(), store, recipe, seed=0)
         training.run()
         rising = [3e-3 * (k + 1) / n_rising for k in range(n_rising)]
         n = 40 - n_rising

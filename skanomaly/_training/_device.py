@@ -53,14 +53,3 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """Arithmetic of a forward pass: "float32", "bfloat16", or "auto", the faster of them."""
     enabled = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device):
-    """Weights and dropout depend on `seed` alone; torch's generators are left as they were."""
-    is_cuda = device.type == "cuda"
-    with torch.random.fork_rng([device] if is_cuda else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
-        if is_cuda:
-            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-        yield

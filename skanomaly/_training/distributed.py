@@ -83,6 +83,13 @@ def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
     return _Sum.apply(x) if n_processes() > 1 else x
 
 
+def standard_deviation(x: torch.Tensor) -> torch.Tensor:
+    """Of each column of the rows of all processes."""
+    n = sum_over_processes(torch.tensor(float(len(x)), device=x.device))
+    mean = sum_over_processes(x.sum(dim=0)) / n
+    return (sum_over_processes((x - mean).square().sum(dim=0)) / (n - 1)).sqrt()
+
+
 def gather_rows(x: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Rows of all processes, one after another, and the position of this one's first row."""
     if n_processes() == 1:

@@ -124,7 +124,7 @@ class UncertaintyTask(Task):
     def _draw(self, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         if not self.sampled:
             return mean  # the expectation
-        return mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        return mean + torch.exp(log_variance / 2) * torch.empty_like(mean).normal_()
 
     def after_step(self, progress: float) -> None:
         self.progress.fill_(progress)

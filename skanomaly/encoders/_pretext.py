@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -70,9 +71,11 @@ class PretextTask(Task):
         # losses of half precision would be too coarse, and cost little
         with torch.autocast(batch.device.type, enabled=False):
             loss = self.network.objective(at_least_float32(embedding), *target)
+        _check_loss(loss, self.network.objective)
         with torch.no_grad():
             directions = nn.functional.normalize(at_least_float32(embedding.detach()))
-            spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
+            deviation = distributed.standard_deviation(directions)
+            spread = deviation.mean() * embedding.shape[1] ** 0.5
         return {"loss": loss, "embedding_std": spread, "mean_direction": directions.mean(dim=0)}
 
     def after_step(self, progress: float) -> None:
@@ -99,6 +102,22 @@ class PretextTask(Task):
         embedding = self.target(batch)
         with torch.autocast(batch.device.type, enabled=False):
             return self.target.objective.project(at_least_float32(embedding))
+
+
+def _check_loss(loss: Any, objective: nn.Module) -> None:
+    """Refuse what an objective of the user's own returns if it cannot be minimised."""
+    name = type(objective).__name__
+    advice = "return a scalar tensor, the mean loss, computed from the embedding"
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f"objective {name} returned a {type(loss).__name__}; {advice}")
+    if loss.ndim > 0:
+        shape = tuple(loss.shape)
+        raise ValueError(f"objective {name} returned a tensor of shape {shape}; {advice}")
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise ValueError(
+            f"objective {name} returned a loss without a gradient; {advice}, without detach() or "
+            "item()"
+        )
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:

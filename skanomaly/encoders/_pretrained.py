@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from .._base import atomic_fit
 from .._sklearn_compat import Interval, StrOptions
-from .._training import resolve_device, seeded
+from .._training import SeededDraws, resolve_device
 from .._validation import check_samples
 from ._architectures import load_torchvision
 from ._backbones import as_backbone
@@ -152,7 +152,7 @@ class PretrainedEncoder(NetworkEncoder):
         resolve_device(self.device)
         network = self._load(X.shape[1:])
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with seeded(seed, torch.device("cpu")):
+        with SeededDraws(seed):
             self.layer_slices_ = self._prepare_layers(network, X)
         self._keep_network(network, X, "its weights or mean and std do not suit X")
         return self
