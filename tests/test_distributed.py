@@ -260,19 +260,51 @@ def test_a_process_that_dies_ends_the_job(images, tmp_path):
 
 
 UNCERTAIN = """
-import os, numpy as np
+import os, joblib, numpy as np, torch
 from skanomaly import DUMDetector
+from skanomaly._training import Recipe, SampleStore, SeededDraws, Training, distributed
+from skanomaly._uncertainty import RowViews, UncertaintyTask, VarianceNetworks
 
-detector = DUMDetector(max_epochs=10, trim=0.0, random_state=0, device="cpu").fit(np.load("X.npy"))
-np.save("scores-" + os.environ.get("RANK", "alone"), detector.training_scores_)
+torch.set_num_threads(1)
+X = np.load("X.npy")
+detector = DUMDetector(n_estimators=4, max_epochs=3, random_state=0, device="cpu").fit(X)
+results = {"scores": detector.training_scores_}
+stacks = np.stack([X, X[::-1]], axis=1)[:, :, None]
+for objective, bag_size in [("likelihood", 2), ("dot", 3)]:
+    with SeededDraws(0):
+        limits = torch.full((4,), -2.0), torch.full((4,), 2.0)
+        networks = VarianceNetworks(torch.arange(4).expand(2, 4), *limits, (8,), 4)
+    task = UncertaintyTask(
+        networks.double(),
+        RowViews("uniform", *limits),
+        objective=objective,
+        bag_size=bag_size,
+        trim=0.3,
+        norm=2,
+        sampled=False,
+    )
+    recipe = Recipe(
+        max_epochs=3, batch_size=17, optimizer="sgd", learning_rate=1e-3, precision="float32"
+    )
+    history = Training(task, SampleStore(stacks, torch.device("cpu")), recipe, seed=0).run()
+    weights = {name: values.numpy() for name, values in task.state_dict().items()}
+    results[objective] = [h["loss"] for h in history], weights
+joblib.dump(results, "dum-" + os.environ.get("RANK", "alone"))
 """
 
 
 def test_dum_trains_in_two_processes_what_it_trains_in_one(tmp_path, rng):
-    np.save(tmp_path / "X.npy", rng.normal(size=(100, 4)))
+    """Trimming, and bags of samples, are of the whole batch."""
+    import joblib
+
+    np.save(tmp_path / "X.npy", rng.normal(size=(49, 4)))
     for n_processes in (1, 2):
         done = run(UNCERTAIN, tmp_path, n_processes)
         assert done.returncode == 0, done.stderr
-    alone, first, second = (np.load(tmp_path / f"scores-{who}.npy") for who in ("alone", 0, 1))
-    assert_array_equal(first, second)
-    assert_allclose(first, alone, atol=1e-4)
+    alone, first, second = (joblib.load(tmp_path / f"dum-{who}") for who in ("alone", 0, 1))
+    assert_array_equal(first["scores"], second["scores"])
+    for objective in ("likelihood", "dot"):
+        (losses, weights), (expected_losses, expected) = first[objective], alone[objective]
+        assert_allclose(losses, expected_losses, rtol=1e-6, atol=1e-6)
+        for name, values in expected.items():
+            assert_allclose(weights[name], values, atol=1e-9, err_msg=name)

@@ -2,7 +2,7 @@
 
 from ._checkpoint import Checkpoint
 from ._deep_estimator import DeepEstimator
-from ._device import resolve_device, scoring_device
+from ._device import at_least_float32, resolve_device, scoring_device
 from ._loop import Training
 from ._recipe import OPTIMIZERS, Recipe
 from ._sample_store import SampleStore, to_device
@@ -20,6 +20,7 @@ __all__ = [
     "SeededDraws",
     "Task",
     "Training",
+    "at_least_float32",
     "resolve_device",
     "scoring_device",
     "to_device",

@@ -53,3 +53,8 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """Arithmetic of a forward pass: "float32", "bfloat16", or "auto", the faster of them."""
     enabled = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """In float32, unless it is more precise: losses in half precision would be too coarse."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -234,12 +234,13 @@ class Training:
                 draws = self.draws if self.is_drawing else contextlib.nullcontext()
                 with draws, autocast(samples.device, self.recipe.precision):
                     values = self._model(self.task.prepare(part, size, self.generator))
-                share = distributed.share_of(size)
-                own = share.stop - share.start
+                n_terms = self.task.n_terms(size)
+                share = distributed.share_of(n_terms)
+                weight = size * (share.stop - share.start) / n_terms
                 # the engine averages over processes, which have unequal shares of the batch
-                (values["loss"] * (own * distributed.n_processes() / n)).backward()
+                (values["loss"] * (weight * distributed.n_processes() / n)).backward()
             for name, value in values.items():
-                value = value.detach().float() * own
+                value = value.detach().float() * weight
                 sums[name] = sums[name] + value if name in sums else value
         return sums
 

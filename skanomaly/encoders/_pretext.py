@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._training import Task, distributed
+from .._training import Task, at_least_float32, distributed
 from ._augmentations import ImageAugmentation, as_augmentation
 from ._encoder_network import EncoderNetwork
 from ._preprocessing import as_float
@@ -118,10 +118,6 @@ def _check_loss(loss: Any, objective: nn.Module) -> None:
             f"objective {name} returned a loss without a gradient; {advice}, without detach() or "
             "item()"
         )
-
-
-def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def concentration(resultant: float, n_dimensions: int) -> float:
