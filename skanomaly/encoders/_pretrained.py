@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from .._base import atomic_fit
 from .._sklearn_compat import Interval, StrOptions
-from .._training import resolve_device, seeded
+from .._training import SeededDraws, resolve_device
 from .._validation import check_samples
 from ._architectures import load_torchvision
 from ._backbones import as_backbone, takes_images
@@ -168,7 +168,7 @@ class PretrainedEncoder(BaseEncoder):
         X = check_samples(self, X, reset=True, image_shape=self.image_shape)
         resolve_device(self.device)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with seeded(seed, torch.device("cpu")):
+        with SeededDraws(seed):
             network = self._load(X.shape[1:])
             self.layer_slices_ = self._prepare_layers(network, X)
         self._keep_network(network, X, "its weights or mean and std do not suit X")
