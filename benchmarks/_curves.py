@@ -48,7 +48,7 @@ class CurveRecorder:
         if n_before and (n_before + 1) % self.every:
             return {}
         layer = embedding_of(encoder)
-        train, test = (encoder.transform_layers(X)[layer] for X in (self.train, self.test))
+        train, test = (encoder.transform_blocks(X)[layer] for X in (self.train, self.test))
         is_anomaly = self.y_test != self.normal
         figures = {
             f"auroc_{score}": auroc_of(SCORES[score], train, test, is_anomaly)

@@ -219,7 +219,7 @@ def _score_layers(encoder, train, test, is_anomaly):
     # Table 11: the last pooled map and the ensemble
     auroc |= {score: auroc[f"{embedding}/{score}"] for score in SCORES}
     auroc |= {"ens": auroc["Ens./Ens."], "ens_printed": auroc["Ens. printed/Ens."]}
-    features = [encoder.transform_layers(images) for images in (train, test)]
+    features = [encoder.transform_blocks(images) for images in (train, test)]
     scored = {"": embedding}
     if layers[-1].startswith("head"):
         scored["_head"] = layers[-1]

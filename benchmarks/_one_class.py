@@ -63,7 +63,7 @@ def evaluate_detector(detector, train, test, is_anomaly):
     auroc = {"ensemble": roc_auc_score(is_anomaly, -detector.score_samples(test))}
     encoder = detector.encoder_
     last = [name for name in encoder.layer_slices_ if name.endswith("(1x1)")][-1]
-    rows = [encoder.transform_layers(images)[last] for images in (train, test)]
+    rows = [encoder.transform_blocks(images)[last] for images in (train, test)]
     nearest = MahalanobisCosine(whiten=False).fit(rows[0])
     auroc["k_cos"] = roc_auc_score(is_anomaly, -nearest.score_samples(rows[1]))
     figures = {name: round(float(value), 4) for name, value in auroc.items()}

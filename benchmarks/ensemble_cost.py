@@ -38,7 +38,7 @@ def make_steps(backbone, train):
     detector = NSADetector(make_encoder(backbone), random_state=0).fit(train)
     return {
         "embedding": make_encoder(backbone, layers="last").fit(train).transform,
-        "all_layers": detector.encoder_.transform_layers,
+        "all_layers": detector.encoder_.transform_blocks,
         "ensemble": detector.score_samples,
     }
 

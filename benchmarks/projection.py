@@ -80,7 +80,7 @@ def score_maps(train, test, make_transformer=FunctionTransformer):
 
 def evaluate(encoder, projections, train, test, is_anomaly):
     """For each projection AUROC of the wide maps, of their sum and of the ensemble; seconds."""
-    maps = encoder.fit(train).transform_layers(train), encoder.transform_layers(test)
+    maps = encoder.fit(train).transform_blocks(train), encoder.transform_blocks(test)
     wide = {name for name in maps[0] if name in encoder.network_.backbone.blocks}
     wide_maps = [{name: split[name] for name in split if name in wide} for split in maps]
     others = [{name: split[name] for name in split if name not in wide} for split in maps]

@@ -45,6 +45,9 @@ except ImportError:  # before 1.9
         return method
 
 
+Attributes = Callable[[], dict[str, Any]]
+
+
 class EpochCallbacks:
     """Calls the callbacks that were set on an estimator, for ``fit`` and for each of its epochs.
 
@@ -58,19 +61,11 @@ class EpochCallbacks:
         Its training samples.
     max_epochs : int or None
         None if only time limits the training.
-    fitted_attributes : callable
-        Returns what the estimator needs, besides what it has, to be used as it is now.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        X: Any,
-        max_epochs: int | None,
-        fitted_attributes: Callable[[], dict[str, Any]],
-    ):
+    def __init__(self, estimator: Any, X: Any, max_epochs: int | None):
         self.estimator = estimator
-        self.details = {"X": X, "reconstruction_attributes": fitted_attributes}
+        self.X = X
         self.context: Any = None
         self.epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
@@ -80,23 +75,28 @@ class EpochCallbacks:
     def begin_epoch(self) -> None:
         if self.context is not None:
             self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.details)
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, X=self.X)
 
-    def __call__(self, history: list[dict[str, float]]) -> bool:
-        """End the epoch that is running; true if a callback wants training to stop."""
-        return self._end_epoch()
+    def end_epoch(self, fitted_attributes: Attributes) -> bool:
+        """End the epoch that is running, if any; true if a callback wants training to stop.
 
-    def finish(self) -> None:
-        """End the fit, and the epoch that was interrupted, if any."""
-        self._end_epoch()
-        if self.context is not None:
-            self.context.call_on_fit_task_end(estimator=self.estimator, **self.details)
-
-    def _end_epoch(self) -> bool:
+        `fitted_attributes` returns what the estimator needs, besides what it has, to be used as
+        it is now.
+        """
         epoch, self.epoch = self.epoch, None
-        if epoch is None:
-            return False
-        return bool(epoch.call_on_fit_task_end(estimator=self.estimator, **self.details))
+        return epoch is not None and self._end(epoch, fitted_attributes)
+
+    def finish(self, fitted_attributes: Attributes) -> None:
+        """End the fit, and the epoch that was interrupted, if any."""
+        self.end_epoch(fitted_attributes)
+        if self.context is not None:
+            self._end(self.context, fitted_attributes)
+
+    def _end(self, context: Any, fitted_attributes: Attributes) -> bool:
+        stop = context.call_on_fit_task_end(
+            estimator=self.estimator, X=self.X, reconstruction_attributes=fitted_attributes
+        )
+        return bool(stop)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
@@ -15,6 +16,8 @@ from ._array_api import Array, floating_types, is_array_api_obj, namespace, to_n
 CHANNELS = (1, 3)
 BLOCK_IMAGES = 1024  # looked at in one go
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
+DARKEST_TRAINING = 2 / 255  # maximum of all images, below which nothing can be seen in them
+DARKEST_QUERIES = 0.01  # of the training images' maximum; black images apart
 ACCEPTED = (
     "pass a table (n_samples, n_features), or images (n, height, width), "
     "(n, height, width, channels) or (n, channels, height, width)"
@@ -40,8 +43,10 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
     Raises
     ------
     ValueError
-        As ``check_array``, and naming the first entry that is NaN or infinite.
+        As ``check_array``, and naming the first entry that is NaN or infinite. That is not
+        looked for with scikit-learn's ``assume_finite``.
     """
+    names = getattr(X, "columns", None)
     if hasattr(X, "detach"):
         X = X.detach()
     X = validate_data(
@@ -52,12 +57,8 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
         ensure_all_finite=False,
         ensure_min_samples=1 + reset,
     )
-    bad = _first_not_finite(X)
-    if bad is not None:
-        raise ValueError(
-            f"X contains NaN or infinity: X[{bad[0]}, {bad[1]}] is {X[bad]}; "
-            "drop such samples or impute them first, for example in a Pipeline"
-        )
+    if not get_config()["assume_finite"]:
+        refuse_not_finite(X, columns=names)
     return X
 
 
@@ -79,10 +80,23 @@ def check_block(name: str, rows: Any, *, min_samples: int = 1) -> Array:
     xp = namespace(rows)
     if not xp.isdtype(rows.dtype, "real floating"):
         rows = xp.astype(rows, xp.float64)
-    bad = _first_not_finite(rows)
-    if bad is not None:
-        raise ValueError(f"block {name!r} contains NaN or infinity: row {bad[0]} has {rows[bad]}")
+    refuse_not_finite(rows, f"block {name!r}")
     return rows
+
+
+def refuse_not_finite(X: Array, name: str = "X", columns: Any = None) -> None:
+    """Raise ValueError, naming the first entry of a matrix that is NaN or infinite, if any."""
+    xp = namespace(X)
+    if not xp.isdtype(X.dtype, "real floating") or xp.all(xp.isfinite(X)):
+        return
+    row, column = _first_not_finite(X)
+    where = f"{name}[{row}, {column}]"
+    if columns is not None:
+        where = f"row {row} of column {columns[column]!r}"
+    raise ValueError(
+        f"{name} contains NaN or infinity: {where} is {X[row, column]}; "
+        "drop such samples or impute them first, for example in a Pipeline"
+    )
 
 
 def check_samples(
@@ -91,7 +105,8 @@ def check_samples(
     """X as a table (n, d), or as images (n, channels, height, width) of uint8 or float32.
 
     Sets ``n_features_in_`` and ``sample_shape_``, the shape of one returned sample, when `reset`;
-    compares with them otherwise.
+    compares with them otherwise. Values are read once, in blocks, and not at all with
+    scikit-learn's ``assume_finite``.
 
     Parameters
     ----------
@@ -108,48 +123,72 @@ def check_samples(
     ------
     ValueError, TypeError
         If X is neither, if images are not uint8 or in [0, 1], or if X is not what was fitted.
+
+    Warns
+    -----
+    UserWarning
+        If images seem to be divided by 255 twice.
     """
-    if hasattr(X, "detach"):
-        X = X.detach().cpu().numpy()
-    if _count_dimensions(X) <= 2:
+    X = _as_array(X)
+    shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
+    if reset:
+        vars(estimator).pop("_brightest", None)
+    _refuse_single_image(X, shape, None if reset else estimator.sample_shape_)
+    if len(shape) <= 2:
         samples = check_table(estimator, X, reset=reset, dtype="numeric")
         if image_shape is not None:
             samples = _unflatten(samples, image_shape)
     else:
-        samples = _check_images(np.asarray(X), min_samples=1 + reset)
+        samples = _check_layout(np.asarray(X), min_samples=1 + reset)
         if reset:
             estimator.n_features_in_ = int(np.prod(samples.shape[1:]))
             vars(estimator).pop("feature_names_in_", None)
-    if reset:
-        _refuse_identical_images(samples)
-        estimator.sample_shape_ = samples.shape[1:]
-    elif samples.shape[1:] != estimator.sample_shape_:
+    if not reset and samples.shape[1:] != estimator.sample_shape_:
         raise ValueError(
-            f"X has {_describe(samples.shape[1:])}, but {type(estimator).__name__} was fitted "
-            f"on {_describe(estimator.sample_shape_)}"
+            f"X{f' of shape {shape}' if len(shape) > 2 else ''} has "
+            f"{_describe(samples.shape[1:])}, but {type(estimator).__name__} was fitted on "
+            f"{_describe(estimator.sample_shape_)}"
         )
+    if samples.ndim == 4:
+        samples = _check_values(estimator, samples, reset)
+    if reset:
+        estimator.sample_shape_ = samples.shape[1:]
     return samples
 
 
-def _first_not_finite(X: Array) -> tuple[int, ...] | None:
-    xp = namespace(X)
-    if not xp.isdtype(X.dtype, "real floating"):
-        return None
-    if X.ndim == 4 and _in_all_blocks(np.isfinite, X):
-        return None
-    finite = xp.isfinite(X)
-    if xp.all(finite):
-        return None
-    return tuple(int(i) for i in np.unravel_index(np.argmin(to_numpy(finite)), X.shape))
+def _first_not_finite(X: Array) -> tuple[int, ...]:
+    finite = to_numpy(namespace(X).isfinite(X))
+    return tuple(int(i) for i in np.unravel_index(np.argmin(finite), X.shape))
 
 
-def _count_dimensions(X: Any) -> int:
-    if hasattr(X, "shape"):
-        return len(X.shape)
+def _as_array(X: Any) -> Any:
+    """Tensors, and images in a list or in an array of objects, as an array."""
+    if hasattr(X, "detach"):
+        return X.detach().cpu().numpy()
+    dtype = getattr(X, "dtype", None)
+    holds_objects = isinstance(dtype, np.dtype) and dtype.kind == "O" and len(X.shape) == 1
+    if hasattr(X, "shape") and not holds_objects:
+        return X
     try:
-        return np.asarray(X).ndim
+        stacked = np.asarray(list(X) if holds_objects else X)
     except ValueError as error:
         raise ValueError(f"the samples of X differ in shape; {ACCEPTED}") from error
+    return stacked if stacked.ndim > 2 else X
+
+
+def _refuse_single_image(X: Any, shape: tuple[int, ...], fitted: tuple[int, ...] | None) -> None:
+    """Refuse what has the shape of one image; `fitted` is None in fit."""
+    is_single = False
+    if len(shape) == 3:  # with its channels last, or where colours were fitted first
+        is_single = shape[2] in (3, 4) and (fitted is None or fitted[-1] not in (3, 4))
+        is_single |= fitted is not None and len(fitted) == 3 and shape == (*fitted[1:], fitted[0])
+        is_single |= shape == fitted and fitted[0] > 1
+    elif len(shape) == 2 and fitted is not None and len(fitted) == 3:
+        is_flat = shape[1] == np.prod(fitted)
+        is_uint8 = getattr(X, "dtype", None) == np.uint8 and min(shape) > 4
+        is_single = shape == fitted[1:] or (is_uint8 and not is_flat)
+    if is_single:
+        raise ValueError(f"X has the shape {shape} of a single image; pass X[None]")
 
 
 def _describe(sample_shape: tuple[int, ...]) -> str:
@@ -171,37 +210,94 @@ def _unflatten(X: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
             f"image_shape={image_shape} has {np.prod(image_shape)} values, "
             f"but X has {X.shape[1]} features"
         )
-    return _check_images(X.reshape(len(X), *image_shape), min_samples=1)
+    if len(image_shape) == 3 and not {image_shape[0], image_shape[2]} & set(CHANNELS):
+        raise ValueError(f"image_shape={image_shape} has no axis of {CHANNELS} channels")
+    return _check_layout(X.reshape(len(X), *image_shape), min_samples=1)
 
 
-def _check_images(X: np.ndarray, min_samples: int) -> np.ndarray:
-    """Images as (n, channels, height, width)."""
+def _check_layout(X: np.ndarray, min_samples: int) -> np.ndarray:
+    """Images as (n, channels, height, width), whose values are not looked at."""
     if X.ndim not in (3, 4):
         raise ValueError(f"X has {X.ndim} dimensions, shape {X.shape}; {ACCEPTED}")
     if len(X) < min_samples:
         raise ValueError(f"Found {len(X)} sample(s), a minimum of {min_samples} is required")
     if X.dtype != np.uint8 and X.dtype.kind != "f":
-        raise TypeError(f"images have dtype {X.dtype}; pass uint8, or float between 0 and 1")
-    X = X[:, None] if X.ndim == 3 else _channels_first(X)
-    bad = _first_not_finite(X)
-    if bad is not None:
-        raise ValueError(f"X contains NaN or infinity: image {bad[0]} has a pixel {X[bad]}")
-    return _unit_interval(X) if X.dtype.kind == "f" else X
+        advice = ", such as X.astype(np.uint8)" if X.dtype == object else ""
+        raise TypeError(
+            f"images have dtype {X.dtype}; pass uint8, or float between 0 and 1{advice}"
+        )
+    return X[:, None] if X.ndim == 3 else _channels_first(X)
 
 
-def _unit_interval(X: np.ndarray) -> np.ndarray:
-    """Float images as float32 in [0, 1]; X itself if it is that already."""
-    low, high = X.min(), X.max()
-    if low < -ROUNDING or high > 1 + ROUNDING:
+def _check_values(estimator: Any, X: np.ndarray, reset: bool) -> np.ndarray:
+    """Images of uint8, or of finite float32 in [0, 1]; X itself if it is that already."""
+    is_float = X.dtype.kind == "f"
+    if get_config()["assume_finite"]:
+        return X.astype(np.float32, copy=False) if is_float else X
+    low, high = _range(X, refuse_identical=reset)
+    if is_float and (low < -ROUNDING or high > 1 + ROUNDING):
         outside = (X < -ROUNDING) | (X > 1 + ROUNDING)
         raise ValueError(
             "float images must be between 0 and 1, but image "
             f"{np.argmax(outside.reshape(len(X), -1).any(axis=1))} is not "
             f"(X spans {low:g} to {high:g}); divide by the maximum or pass uint8"
         )
-    if X.dtype == np.float32 and low >= 0 and high <= 1:
+    brightest = high if is_float else high / 255
+    if reset:
+        estimator._brightest = brightest
+    _warn_if_dark(brightest, getattr(estimator, "_brightest", None), is_float, reset)
+    if not is_float or (X.dtype == np.float32 and low >= 0 and high <= 1):
         return X
     return X.astype(np.float32).clip(0, 1)
+
+
+def _range(X: np.ndarray, *, refuse_identical: bool) -> tuple[float, float]:
+    """Minimum and maximum of images, which are read once."""
+    low, high = np.inf, -np.inf
+    all_equal = all_constant = refuse_identical
+    first = None
+    for rows in gen_batches(len(X), BLOCK_IMAGES):
+        block = X[rows]
+        least, largest = float(block.min()), float(block.max())
+        if not np.isfinite(least + largest):
+            bad = _first_not_finite(block)
+            raise ValueError(
+                f"X contains NaN or infinity: image {rows.start + bad[0]} has a pixel {block[bad]}"
+            )
+        low, high = min(low, least), max(high, largest)
+        first = block[:1] if first is None else first
+        all_equal = all_equal and bool((block == first).all())
+        all_constant = all_constant and bool((block == block[:, :, :1, :1]).all())
+    if all_equal:
+        raise ValueError(
+            f"all {len(X)} images are equal, there is nothing to learn; pass images that differ"
+        )
+    if all_constant:
+        raise ValueError(
+            f"each of the {len(X)} images is constant, a single colour; pass images with content"
+        )
+    return low, high
+
+
+def _warn_if_dark(
+    brightest: float, of_training: float | None, is_float: bool, is_training: bool
+) -> None:
+    """Warn of images that were divided by 255 twice."""
+    if is_training:
+        if is_float and 0 < brightest < DARKEST_TRAINING:
+            warnings.warn(
+                f"the maximum of all images is {brightest:.2g}, almost black; were they divided "
+                "by 255 once too often?",
+                UserWarning,
+                stacklevel=5,
+            )
+    elif of_training is not None and 0 < brightest < DARKEST_QUERIES * of_training:
+        warnings.warn(
+            f"the maximum of all images is {brightest:.2g} (where 1 is white), but that of the "
+            f"training images was {of_training:.2g}; were they divided by 255 once too often?",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _channels_first(X: np.ndarray) -> np.ndarray:
@@ -212,29 +308,11 @@ def _channels_first(X: np.ndarray) -> np.ndarray:
             f"larger than {max(CHANNELS)} pixels"
         )
     if not first and not last:
-        raise ValueError(
-            f"shape {X.shape} has no axis of {CHANNELS} channels; "
-            "pass (n, height, width, channels) or (n, channels, height, width)"
-        )
+        advice = "pass (n, height, width, channels) or (n, channels, height, width)"
+        if 4 in (X.shape[1], X.shape[3]):
+            advice = 'if they are RGBA, remove their transparency with PIL\'s .convert("RGB")'
+        raise ValueError(f"shape {X.shape} has no axis of {CHANNELS} channels; {advice}")
     return X if first else X.transpose(0, 3, 1, 2)
-
-
-def _refuse_identical_images(samples: np.ndarray) -> None:
-    if samples.ndim == 4 and _in_all_blocks(lambda block: block == samples[:1], samples):
-        raise ValueError(
-            f"all {len(samples)} images are equal, there is nothing to learn; "
-            "pass images that differ"
-        )
-    if samples.ndim == 4 and _in_all_blocks(lambda block: block == block[:, :, :1, :1], samples):
-        raise ValueError(
-            f"each of the {len(samples)} images is constant, a single colour; "
-            "pass images with content"
-        )
-
-
-def _in_all_blocks(is_true: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> bool:
-    """Whether it is true everywhere, in the memory that a block of samples takes."""
-    return all(is_true(samples[rows]).all() for rows in gen_batches(len(samples), BLOCK_IMAGES))
 
 
 def refuse_overflow(X: np.ndarray) -> None:

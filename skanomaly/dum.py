@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from sklearn.base import TransformerMixin
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import OutlierDetector, atomic_fit
 from ._sklearn_compat import (
-    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
     check_feature_names_in,
     with_callbacks,
 )
-from ._training import check_training_parameters, distributed, resolve_device
+from ._training import DeepEstimator, SeededDraws
 from ._training_rows import TrainingRows
 from ._uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
     SCALINGS,
+    RowViews,
+    UncertaintyTask,
+    VarianceNetworks,
+    bounds,
     compare_with,
+    draw_columns,
+    draw_rows,
     embed,
+    embed_views,
     fit_encoder,
-    fit_networks,
     fit_scaler,
     held_out_mask,
     log_norm,
     log_variances,
     mean_of_columns,
+    stack_embeddings,
 )
 from ._validation import check_samples, refuse_overflow
 from .encoders._augmentations import PRESETS
@@ -42,7 +49,7 @@ from .encoders._augmentations import PRESETS
 LARGEST = 1e150  # value of an embedding; sums of larger ones may overflow to nan
 
 
-class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
+class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
     """Deep uncertainty model: how uncertain the embedding of a sample is tells how anomalous it is.
 
     Small networks learn from random views of the training samples how far a view is from its
@@ -110,7 +117,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
     learning_rate : float, default=1e-3
         Largest step size.
     schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate goes on.
+        Schedule of the learning rate.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
         Arithmetic of the networks in training. Scores are float64.
     callbacks : list of callable, optional
@@ -182,6 +189,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
 
     _parameter_constraints: dict = {
         **OutlierDetector._parameter_constraints,
+        **DeepEstimator._parameter_constraints,
         "encoder": [HasMethods(["fit", "transform"]), None],
         "covariance": [StrOptions({"diag", "circular"})],
         "objective": [StrOptions(set(OBJECTIVES))],
@@ -196,17 +204,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="left")],
         "norm": [Interval(Real, 1, np.inf, closed="both")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
-        "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "constant"})],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "callbacks": [list, None],
-        "checkpoint": [str, os.PathLike, None],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -239,6 +237,18 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         random_state=None,
         verbose=0,
     ):
+        super().__init__(
+            max_epochs=max_epochs,
+            max_time=max_time,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            precision=precision,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.encoder = encoder
         self.covariance = covariance
         self.objective = objective
@@ -253,18 +263,8 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         self.max_features = max_features
         self.trim = trim
         self.norm = norm
-        self.max_epochs = max_epochs
-        self.max_time = max_time
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
         self.schedule = schedule
-        self.precision = precision
-        self.callbacks = callbacks
-        self.checkpoint = checkpoint
-        self.device = device
         self.contamination = contamination
-        self.random_state = random_state
-        self.verbose = verbose
 
     @atomic_fit
     @with_callbacks
@@ -302,10 +302,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
                 f"Found {len(X)} samples, but two bags of bag_size={self.bag_size} need "
                 f"{2 * self.bag_size}; pass a smaller bag_size"
             )
-        device = resolve_device(self.device)
-        distributed.join_processes(device)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        seed = distributed.from_first_process(seed)
+        device, seed = self._start_training()
         self.encoder_ = fit_encoder(
             self.encoder, X, None if self.random_state is None else seed, self.verbose
         )
@@ -313,11 +310,22 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         refuse_overflow(embeddings)
         self.scaler_ = fit_scaler(self.scaling, embeddings, seed, encoded=self.encoder_ is not None)
         scaled = self.scaler_.transform(embeddings)
-        self.networks_, rows, self.history_ = fit_networks(
-            self, X, scaled, self._scale, device=device, seed=seed
+        random_state = np.random.RandomState(seed)
+        rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
+        networks = self._make_networks(scaled, seed, random_state)
+        stacks = self._make_stacks(X, scaled, rows, networks, seed)
+        self._run_training(
+            self._make_task(networks, device),
+            stacks,
+            X,
+            self._make_recipe(optimizer="adam", weight_decay=0.0, schedule=self.schedule),
+            device=device,
+            seed=seed,
+            fitted_attributes=lambda task: {"networks_": copy.deepcopy(task.networks).cpu().eval()},
         )
+        self.networks_ = networks.cpu().eval()
         self._known = TrainingRows.of(X)
-        self._score_training_samples(scaled, rows)
+        self._score_training_samples(X, scaled, rows)
         return self
 
     def transform(self, X):
@@ -428,7 +436,7 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
         return result
 
     def _check_parameters(self) -> None:
-        check_training_parameters(self)
+        self._check_training_parameters()
         if self.bag_size == 1 and self.objective != "likelihood":
             raise ValueError(
                 f"bag_size=1 with objective={self.objective!r}: the mean of a bag of one is the "
@@ -445,12 +453,46 @@ class DUMDetector(CallbackSupportMixin, TransformerMixin, OutlierDetector):
                 "samples for the networks; pass an int as random_state"
             )
 
+    def _make_networks(self, scaled, seed, random_state) -> VarianceNetworks:
+        columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
+        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
+        n_outputs = columns.shape[1] if self.covariance == "diag" else 1
+        with SeededDraws(seed):
+            return VarianceNetworks(
+                torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs
+            )
+
+    def _make_stacks(self, X, scaled, rows, networks, seed) -> np.ndarray:
+        """Embeddings of the samples that each network is trained on, and of their views."""
+        stacks = stack_embeddings(scaled[:, None], rows, networks)
+        if self.augment is None:
+            return stacks
+        used, place = np.unique(rows, return_inverse=True)
+        views = embed_views(X[used], self.augment, self._scale, seed)
+        views = stack_embeddings(views, place.reshape(rows.shape), networks)
+        return np.concatenate([stacks, views], axis=2)
+
+    def _make_task(self, networks: VarianceNetworks, device: torch.device) -> UncertaintyTask:
+        views = self.views
+        if isinstance(views, str):
+            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
+            views = RowViews(views, low[:, None].to(device), high[:, None].to(device))
+        return UncertaintyTask(
+            networks,
+            views,
+            objective=self.objective,
+            bag_size=self.bag_size,
+            trim=self.trim,
+            norm=self.norm,
+            sampled=self.expectation == "sampled",
+        ).to(device)
+
     def _scale(self, X: np.ndarray) -> np.ndarray:
         embeddings = embed(self.encoder_, X).clip(-LARGEST, LARGEST)
         with np.errstate(over="ignore"):  # of samples far outside
             return np.nan_to_num(self.scaler_.transform(embeddings))
 
-    def _score_training_samples(self, scaled: np.ndarray, rows: np.ndarray) -> None:
+    def _score_training_samples(self, X, scaled: np.ndarray, rows: np.ndarray) -> None:
         """By the networks that were not trained on the sample, or by all if there is none."""
         mask = held_out_mask(rows, len(scaled))
         self.held_out_ = mask.any(axis=1)

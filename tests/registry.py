@@ -27,7 +27,7 @@ class AnyWidth(nn.Module):
 
 
 def make_estimators():
-    """Every estimator with its defaults, and those variants that take another path."""
+    """Estimators that take tables: defaults, and those variants that take another path."""
     return [
         MahalanobisCosine(),
         MahalanobisCosine(3, whiten=False),
@@ -51,6 +51,11 @@ def make_estimators():
         NSADetector(PretrainedEncoder(AnyWidth()), MahalanobisCosine()),
         NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),
     ]
+
+
+def make_image_estimators():
+    """Estimators that do not take tables."""
+    return [PretrainedEncoder("mobilenet_v3_small", weights=None, image_size=32)]
 
 
 def make_detectors():

@@ -262,7 +262,7 @@ class TestFigures:
         found = results["pixels"]["auroc"]["score"]
         assert_allclose(found, roc_auc_score(is_anomaly, distances), atol=1e-5)
         encoder = _nsa_methods.make_encoder(cell).fit(train)
-        layers, queried = (encoder.transform_layers(images) for images in (train, test))
+        layers, queried = (encoder.transform_blocks(images) for images in (train, test))
         found, last = results["untrained"]["auroc"], "conv_block_3 (1x1)"
         near = MahalanobisCosine(whiten=False).fit(layers[last])
         ensemble = FeatureEnsemble(groups=encoder.layer_slices_).fit(encoder.transform(train))
@@ -308,7 +308,7 @@ class TestFigures:
         last = recorder.record(encoder)
         for name in _curves.CURVES:
             assert_allclose(curves[name][-1], last[name], rtol=0.05, atol=0.05, err_msg=name)
-        layer = encoder.transform_layers(X_test[test_rows])["conv_block_3 (1x1)"]
+        layer = encoder.transform_blocks(X_test[test_rows])["conv_block_3 (1x1)"]
         assert_allclose(last["concentration_outliers"], concentration(layer[is_anomaly]))
         assert_allclose(last["mmd_to_uniform"], mmd_to_uniform(layer[~is_anomaly]))
 

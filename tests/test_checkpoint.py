@@ -290,40 +290,57 @@ def test_checkpoint_of_another_kind_of_device(images, tmp_path, monkeypatch):
 
     with pytest.warns(match="training was interrupted"):
         fit(images, tmp_path / "state", max_epochs=3, callbacks=[interrupt])
-    state = torch.load(tmp_path / "state", weights_only=True)
-    state["generator"] = state["cuda_generator"] = torch.zeros(16, dtype=torch.uint8)
-    torch.save(state, tmp_path / "state")
+    load = Checkpoint.load
+
+    def load_from_elsewhere(self):
+        generator = torch.zeros(16, dtype=torch.uint8)
+        return load(self) | {"device": "cuda", "generator": generator}
+
+    monkeypatch.setattr(Checkpoint, "load", load_from_elsewhere)
     assert len(fit(images, tmp_path / "state", max_epochs=3).history_) == 3
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("zip")])
-def test_disk_that_is_full(images, tmp_path, monkeypatch, error):
-    def save(state, file):
-        file.write(b"x")
-        raise error
+def test_every_flipped_byte_is_noticed(images, tmp_path):
+    path = tmp_path / "state"
+    fit(images, path, objective="simsiam", backbone=linear())
+    saved = path.read_bytes()
+    digits = saved.index(b"\n") + 1, saved.index(b"\n") + 40
+    for place in [0, 5, *digits, *range(100, len(saved), len(saved) // 40), len(saved) - 1]:
+        damaged = bytearray(saved)
+        damaged[place] ^= 0x7F
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"is damaged or no checkpoint.*pass another path"):
+            fit(images, path, objective="simsiam", backbone=linear())
+        assert path.read_bytes() == damaged
+    path.write_bytes(saved)
+    fit(images, path, objective="simsiam", backbone=linear())
 
-    monkeypatch.setattr(checkpoint_module.torch, "save", save)
+
+def test_disk_that_is_full(images, tmp_path, monkeypatch):
+    def fail(file):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(checkpoint_module.os, "fsync", fail)
     with pytest.raises(OSError, match="cannot be written"):
         fit(images, tmp_path / "state")
     assert os.listdir(tmp_path) == []
 
 
 def test_disk_that_becomes_full(images, tmp_path, monkeypatch):
-    save, calls = torch.save, []
+    calls = []
 
-    def fail_later(state, file):
+    def fail_later(file):
         calls.append(1)
         if len(calls) > 1:
             raise OSError(errno.ENOSPC, "No space left")
-        save(state, file)
 
-    monkeypatch.setattr(checkpoint_module.torch, "save", fail_later)
+    monkeypatch.setattr(checkpoint_module.os, "fsync", fail_later)
     monkeypatch.setattr(checkpoint_module, "SAVING_SHARE", 1e9)
     with pytest.warns(UserWarning, match="can no longer be written") as seen:
         encoder = fit(images, tmp_path / "state", max_epochs=3)
     assert len(seen) == 1 and len(encoder.history_) == 3 and len(calls) == 4
     monkeypatch.undo()
-    assert Checkpoint(tmp_path / "state", {})._read is not None
+    assert os.listdir(tmp_path) == ["state"]  # nothing half-written is left
     resumed = fit(images, tmp_path / "state", max_epochs=3)
     assert_array_equal(resumed.transform(images), encoder.transform(images))
 

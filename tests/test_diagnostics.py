@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from skanomaly import SelfSupervisedEncoder
 from skanomaly.diagnostics import (
     EmbeddingDiagnostics,
-    _inputs,
+    _embedding_checks,
     _uniformity,
     alignment,
     concentration,
@@ -193,8 +193,8 @@ def test_pairs_by_tiles_are_all_pairs(monkeypatch, table, tile):
 
 
 def test_directions_by_blocks(monkeypatch, table):
-    monkeypatch.setattr(_inputs, "BLOCK_BYTES", 7 * table[0].nbytes)
-    assert_allclose(_inputs.directions(table, "X"), unit(table), rtol=1e-15)
+    monkeypatch.setattr(_embedding_checks, "BLOCK_BYTES", 7 * table[0].nbytes)
+    assert_allclose(_embedding_checks.directions(table, "X"), unit(table), rtol=1e-15)
     table[23] = 0
     with pytest.raises(ValueError, match=r"^X\[23\] is a row of zeros"):
         concentration(table)
@@ -333,7 +333,7 @@ CASES = [
     (concentration, (GOOD[0],), r"^X has shape \(3,\); pass one row of features per sample$"),
     (concentration, (GOOD[:, :1],), r"^X has 1 column; directions need at least 2$"),
     (concentration, (GOOD[:, :0],), r"^X has shape \(4, 0\); pass"),
-    (concentration, (BAD,), r"X contains NaN or infinity: X\[2, 1\] is nan; drop such rows"),
+    (concentration, (BAD,), r"X contains NaN or infinity: X\[2, 1\] is nan; drop such samples"),
     (concentration, (ZERO,), r"^X\[3\] is a row of zeros, .*; drop such rows$"),
     (mmd_to_uniform, (GOOD[:1],), r"^X has 1 row\(s\); pass at least 2$"),
     (mmd_to_uniform, (ZERO,), r"^X\[3\] is a row of zeros"),
@@ -414,10 +414,10 @@ def test_training_records_diagnostics_of_each_epoch(rng):
         *(f"few_{name}" for name in names.split()[:3]),
     }
     embedding, views, tested = (
-        encoder.transform_layers(X)[list(encoder.layer_slices_)[-1]]
+        encoder.transform_blocks(X)[list(encoder.layer_slices_)[-1]]
         for X in (X_new, X_new + 0.1, X_test)
     )
-    few = encoder.transform_layers(X_new[:9])["dense_block_1"]
+    few = encoder.transform_blocks(X_new[:9])["dense_block_1"]
     assert last["concentration"] == concentration(embedding) != first["concentration"]
     assert last["alignment"] == alignment(embedding, views)
     split = embedding, y, tested, y_test

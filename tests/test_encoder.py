@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import spearmanr
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from torchvision import models
 
-from skanomaly import MahalanobisCosine, SelfSupervisedEncoder
+from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.encoders import _self_supervised
 from skanomaly.encoders._architectures import make_backbone
+from skanomaly.encoders._backbones import outputs_of
 
 
 def weights(encoder):
@@ -116,43 +116,54 @@ def test_tables(table):
     assert isinstance(frame, pd.DataFrame) and frame.columns[-1].startswith("dense_block_3__")
 
 
-def test_angles_of_a_tables_layers_rank_as_distances(table, rng):
-    """The layers' last coordinate is constant and large: see EncoderNetwork."""
+def test_block_of_a_tables_columns(table, rng):
+    """Five columns come back as five standardised columns."""
     encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
     queries = rng.normal(size=(50, 5)) * 2 + [5, 4, 3, 2, 1]
-    for columns in encoder.layer_slices_.values():
-        train, test = (encoder.transform(X)[:, columns] for X in (table, queries))
-        assert np.ptp(train[:, -1]) == np.ptp(test[:, -1]) == 0
-        distances = np.linalg.norm(test[:, None] - train[None], axis=2).min(axis=1)
-        angles = -MahalanobisCosine(whiten=False).fit(train).score_samples(test)
-        assert spearmanr(distances, angles).statistic > 0.995
-    scaled = StandardScaler().fit(table)
-    columns = encoder.transform(queries)[:, encoder.layer_slices_["columns"]]
-    assert_allclose(columns[:, :-1], scaled.transform(queries), atol=1e-6)
+    blocks = encoder.transform_blocks(queries)
+    assert {name: block.shape[1] for name, block in blocks.items()} == {
+        "columns": 5,
+        **{f"dense_block_{i}": 256 for i in (1, 2, 3)},
+    }
+    assert blocks["columns"].dtype == np.float64
+    assert_allclose(blocks["columns"], StandardScaler().fit(table).transform(queries), rtol=1e-12)
 
 
-def test_wide_tables_keep_the_constant(rng):
+def test_wide_tables_are_projected(rng):
     table = rng.normal(size=(40, 300))
     encoder = SelfSupervisedEncoder(max_epochs=1, layers=["columns"]).fit(table)
-    features = encoder.transform(table)
-    assert features.shape == (40, 257) and np.ptp(features[:, -1]) == 0
-    assert features[0, -1] > 5 * np.linalg.norm(features[:, :-1], axis=1).mean()
+    assert encoder.transform(table).shape == (40, 256)
 
 
-def test_images_have_no_constant(images):
+def test_dense_networks_for_images(images):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 16))
     encoder = SelfSupervisedEncoder(backbone=network, max_epochs=1).fit(images)
     assert list(encoder.layer_slices_) == ["dense_block_1"]
     assert encoder.transform(images).shape == (24, 16)
 
 
-def test_threads_get_the_features_of_their_own_samples(images):
-    encoder = SelfSupervisedEncoder(max_epochs=1).fit(images)
-    batches = [np.roll(images, i, axis=2) for i in range(12)]
-    expected = [encoder.transform(batch) for batch in batches]
+def test_threads_get_what_serial_calls_give(images):
+    """With one encoder and with several that share nothing, also where layers are of the head."""
+    first = SelfSupervisedEncoder(max_epochs=0, layers="all", random_state=0).fit(images)
+    second = PretrainedEncoder(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3))).fit(images)
+    calls = [(e, np.roll(images, i, axis=2)) for i in range(16) for e in (first, second)]
+    expected = [encoder.transform(batch) for encoder, batch in calls]
     with ThreadPoolExecutor(4) as pool:
-        for found, wanted in zip(pool.map(encoder.transform, batches), expected, strict=True):
-            assert_allclose(found, wanted, atol=1e-5)
+        found = list(pool.map(lambda call: call[0].transform(call[1]), calls))
+    for one, other in zip(found, expected, strict=True):
+        assert_array_equal(one, other)
+    assert not any(module._forward_hooks for module in first.network_.modules())
+
+
+def test_outputs_of_another_thread_are_not_collected():
+    """A call from another thread in the middle of a ``with`` block changes nothing."""
+    module = torch.nn.Identity()
+    own, other = torch.zeros(2), torch.ones(2)
+    with outputs_of({"name": module}, lambda name, output: output) as kept:
+        module(own)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(module, other).result()
+    assert kept == {"name": own} and kept["name"] is own
 
 
 def test_fitted_network_holds_no_gradients(images):
@@ -170,7 +181,7 @@ def test_refit_on_images_forgets_the_table(table, images):
 def test_global_output_setting(table):
     with config_context(transform_output="polars"):
         encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
-        assert encoder.transform(table).shape == (60, 6 + 3 * 257)
+        assert encoder.transform(table).shape == (60, 5 + 3 * 256)
 
 
 def test_extreme_entries_of_tables(table):

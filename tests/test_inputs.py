@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 
 from skanomaly import NSADetector, SelfSupervisedEncoder
@@ -15,6 +16,13 @@ from tests.registry import identify, make_detectors, make_estimators
 
 GRAY = np.arange(2 * 8 * 9, dtype=np.uint8).reshape(2, 8, 9)
 COLOR = np.arange(2 * 3 * 8 * 9).astype(np.uint8).reshape(2, 3, 8, 9)
+
+
+def as_objects(images):
+    """A 1-D array of arrays."""
+    objects = np.empty(len(images), dtype=object)
+    objects[:] = list(images)
+    return objects
 
 
 class Blank(BaseEstimator):
@@ -34,6 +42,8 @@ def fit_samples(X, **options):
         (COLOR, COLOR),
         (COLOR.transpose(0, 2, 3, 1), COLOR),
         (list(GRAY), GRAY[:, None]),
+        (as_objects(GRAY), GRAY[:, None]),
+        (pd.Series(list(COLOR)), COLOR),
         (torch.tensor(GRAY), GRAY[:, None]),
         (torch.tensor(GRAY / 255.0, requires_grad=True), (GRAY[:, None] / 255).astype("float32")),
         (GRAY.astype(np.float64) / 255, (GRAY[:, None] / 255).astype("float32")),
@@ -88,6 +98,9 @@ BAD_IMAGES = [
     (np.zeros((2, 3, 8, 3), np.uint8), ValueError, "could have its channels first or last"),
     (COLOR[None], ValueError, r"X has 5 dimensions, shape \(1, 2, 3, 8, 9\); pass a table"),
     ([GRAY[0], GRAY[1][:5]], ValueError, "the samples of X differ in shape; pass a table"),
+    (COLOR[0].transpose(1, 2, 0), ValueError, r"the shape \(8, 9, 3\) of a single image"),
+    (np.zeros((2, 8, 9, 4), np.uint8), ValueError, r'shape \(2, 8, 9, 4\) .*\.convert\("RGB"\)'),
+    (np.array(GRAY.tolist(), dtype=object), TypeError, r"object; .* such as X.astype\(np.uint8\)"),
     (GRAY[:, :7, :7], ValueError, "images of 7 x 7 pixels are too small"),
 ]
 
@@ -147,14 +160,21 @@ def fitted():
 @pytest.mark.parametrize(
     "X, error, message",
     [
-        (GRAY[:, :, :8], ValueError, "images of 8 x 8 pixels .* fitted on images of 8 x 9 pixels"),
+        (
+            GRAY[:, :, :8],
+            ValueError,
+            r"X of shape \(2, 8, 8\) has images of 8 x 8 pixels .* fitted on .* of 8 x 9 pixels",
+        ),
         (COLOR, ValueError, r"with 3 channel\(s\), but NSADetector was fitted on .* 1 channel"),
         (GRAY.reshape(2, -1), ValueError, "X has 72 features, but NSADetector was fitted on image"),
         (TABLE, ValueError, "X has 4 features, but NSADetector is expecting 72"),
         (bad_float(np.nan), ValueError, "image 1 has a pixel nan"),
         (bad_float(3.0), ValueError, "between 0 and 1"),
         (GRAY[:0], ValueError, r"Found 0 sample\(s\)"),
-        (GRAY[0], ValueError, "X has 9 features"),
+        (GRAY[0], ValueError, r"the shape \(8, 9\) of a single image; pass X\[None\]"),
+        (GRAY[0, :7], ValueError, r"the shape \(7, 9\) of a single image; pass X\[None\]"),
+        (GRAY[0][..., None], ValueError, r"shape \(8, 9, 1\) of a single image; pass X\[None\]"),
+        (COLOR[0].transpose(1, 2, 0), ValueError, r"\(8, 9, 3\) of a single image; pass X\[None"),
     ],
 )
 @pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict"])
@@ -193,7 +213,11 @@ class Tuple(torch.nn.Module):
             TABLE,
             "backbone Linear does not take a batch of .*4",
         ),
-        ({"backbone": torch.nn.Linear(3, 2)}, GRAY, "Linear does not take .* shape 1 x 8 x 9: "),
+        (
+            {"backbone": torch.nn.Linear(3, 2)},
+            GRAY,
+            r"Linear does not take .* 1 channel\(s\) of 8 x 9 pixels: ",
+        ),
         ({"backbone": torch.nn.Flatten(0)}, GRAY, r"Flatten returns \(144,\) for a batch of 2"),
         ({"backbone": Tuple()}, GRAY, "Tuple returns tuple for a batch of 2"),
         ({"layers": ["conv_block_9"]}, GRAY, r"\['conv_block_9'\] is not known; .*'conv_block_1'"),
@@ -201,6 +225,8 @@ class Tuple(torch.nn.Module):
         ({"objective": "simsim"}, GRAY, "'objective' parameter .*'simclr'"),
         ({"device": "abacus"}, GRAY, "device='abacus' cannot be used here; pass 'auto', 'cpu'"),
         ({"image_shape": (8, 8)}, TABLE, r"image_shape=\(8, 8\) has 64 values, .* 4 features"),
+        ({"image_shape": (1, 2, 2)}, TABLE, "float images must be between 0 and 1"),
+        ({"image_shape": (2, 1, 2)}, TABLE, r"\(2, 1, 2\) has no axis of \(1, 3\) channels"),
         ({"image_shape": (4,)}, TABLE, r"image_shape=\(4,\); pass \(height, width\) or"),
         ({"image_shape": (-2, -2)}, TABLE, r"image_shape=\(-2, -2\); pass"),
         ({"image_shape": (2, 2)}, TABLE, "float images must be between 0 and 1"),
@@ -243,3 +269,99 @@ def test_checks_of_a_memmap_read_it_in_blocks(tmp_path, rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.shares_memory(checked, mapped) and peak < X.nbytes / 2
+
+
+@pytest.mark.parametrize("library", [pd, pytest.importorskip("polars")])
+def test_columns_of_frames_are_named(library):
+    frame = library.DataFrame(dict(zip("abcd", bad_table(np.nan).T, strict=True)))
+    with pytest.raises(ValueError, match="infinity: row 3 of column 'c' is nan; drop"):
+        fit_samples(frame)
+
+
+DIM = np.random.default_rng(0).integers(0, 60, (6, 8, 9), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_images_divided_twice_are_noticed(scale):
+    estimator = Blank()
+    check_samples(estimator, DIM if scale == 1 else DIM * scale, reset=True)
+    with pytest.warns(UserWarning, match=r"but that of the training images was 0\.23; were they"):
+        check_samples(estimator, DIM / 255 / 255, reset=False)
+    with pytest.warns(UserWarning, match="the maximum of all images is 0.00091, almost black"):
+        fit_samples(DIM / 255 / 255)
+
+
+def test_divided_images_as_uint8_are_noticed():
+    estimator = Blank()
+    check_samples(estimator, 4 * DIM, reset=True)
+    with pytest.warns(UserWarning, match="is 0.0039 .* was 0.93; were they divided by 255 once to"):
+        check_samples(estimator, (DIM / DIM.max()).astype(np.uint8), reset=False)
+
+
+def test_dark_images_are_no_mistake():
+    estimator = Blank()
+    check_samples(estimator, DIM, reset=True)
+    dark = DIM // 16
+    for X in (dark, dark / 255, dark[:1], np.concatenate([DIM // 100, DIM]), np.zeros_like(DIM)):
+        check_samples(estimator, X, reset=False)
+    fit_samples(dark)
+    fit_samples(dark / 255)
+
+
+def test_values_are_not_read_when_they_are_assumed_finite():
+    with config_context(assume_finite=True):
+        assert np.isnan(fit_samples(bad_float(np.nan))).any()
+        assert np.isnan(fit_samples(bad_table(np.nan))).any()
+        assert fit_samples(GRAY / 255).dtype == np.float32
+        with pytest.raises(TypeError, match="images have dtype int64"):
+            fit_samples(GRAY.astype(np.int64))
+        with pytest.raises(ValueError, match="has no axis"):
+            fit_samples(COLOR[:, :2])
+
+
+class Counting(np.ndarray):
+    """An array that is only read by slices, and counts their samples."""
+
+    n_read = 0
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index).view(np.ndarray)
+        Counting.n_read += len(found)
+        return found
+
+    def __array_ufunc__(self, *args, **options):
+        raise AssertionError("read as a whole")
+
+    def min(self, *args, **options):
+        raise AssertionError("read as a whole")
+
+    max = astype = min
+
+
+def test_images_are_read_twice_before_the_first_epoch(rng, monkeypatch):
+    """Once for the checks, once for the mean and spread of channels."""
+    X = rng.random((300, 1, 8, 8), dtype=np.float32).view(Counting)
+    monkeypatch.setattr(Counting, "n_read", 0)
+    monkeypatch.setattr("skanomaly._validation.np.asarray", np.asanyarray)
+    n_read = []
+
+    def augment(batch, generator):
+        n_read.append(Counting.n_read)
+        return batch
+
+    SelfSupervisedEncoder(augment=augment, max_epochs=1, batch_size=4).fit(X)
+    few = 30  # looked at for the widths of layers, and batches on their way
+    assert 2 * 300 <= n_read[0] <= 2 * 300 + few
+
+
+def test_single_images_of_colours():
+    estimator = Blank()
+    check_samples(estimator, COLOR, reset=True)
+    last = COLOR[0].transpose(1, 2, 0)
+    for X in (COLOR[0], last, last[..., :1].repeat(4, axis=2), GRAY[0]):
+        with pytest.raises(ValueError, match=r"of a single image; pass X\[None\]"):
+            check_samples(estimator, X, reset=False)
+    for X in (COLOR[:1], last[None]):
+        assert_array_equal(check_samples(estimator, X, reset=False), COLOR[:1])
+    check_samples(estimator, GRAY[:, None, :4, :4], reset=True)
+    assert len(check_samples(estimator, GRAY[:, :4, :4], reset=False)) == 2

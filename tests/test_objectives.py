@@ -12,7 +12,14 @@ from torch.nn.functional import cosine_similarity, normalize
 from torch.testing import assert_close
 
 from skanomaly import NSADetector, SelfSupervisedEncoder
-from skanomaly.encoders.objectives import BYOL, OBJECTIVES, ShiftedSimCLR, SimCLR, SimSiam
+from skanomaly.encoders.objectives import (
+    BYOL,
+    OBJECTIVES,
+    Objective,
+    ShiftedSimCLR,
+    SimCLR,
+    SimSiam,
+)
 
 KINDS = [SimCLR, ShiftedSimCLR, SimSiam, BYOL]
 
@@ -224,3 +231,28 @@ def test_objective_of_another_kind_is_refused(images):
         SelfSupervisedEncoder(SimCLR(128)).fit(images)
     with pytest.raises(TypeError, match=r"callbacks\[1\] is 1; pass functions of history_"):
         SelfSupervisedEncoder(callbacks=[len, 1]).fit(images)
+
+
+def own_objective(loss):
+    class Own(Objective):
+        def forward(self, embedding):
+            return loss(self.project(embedding))
+
+    return Own
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda z: None, TypeError, "objective Own returned a NoneType; return a scalar tensor"),
+        (lambda z: z.square().mean().item(), TypeError, "objective Own returned a float; return"),
+        (lambda z: z.square().mean(1), ValueError, r"returned a tensor of shape \(48,\); return a"),
+        (lambda z: z.detach().mean(), ValueError, "returned a loss without a gradient; return"),
+    ],
+)
+def test_own_objective_that_returns_no_loss(images, loss, error, message):
+    encoder = SelfSupervisedEncoder(own_objective(loss), max_epochs=1)
+    with pytest.raises(error, match=message):
+        encoder.fit(images)
+    assert not hasattr(encoder, "network_")
+    SelfSupervisedEncoder(own_objective(lambda z: z.square().mean()), max_epochs=1).fit(images)

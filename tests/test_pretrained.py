@@ -1,11 +1,14 @@
 """PretrainedEncoder and modules from elsewhere as backbones."""
 
 import pickle
+import re
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils import get_tags
 from torch import nn
 from torchvision import models
 
@@ -42,7 +45,7 @@ def test_features_are_the_modules(network, images):
         first = network[0](x)
         last = network[2](first.relu())
     expected = [first.flatten(1), first.relu().flatten(1), last.mean((2, 3)), last.flatten(1)]
-    features = encoder.transform_layers(images)
+    features = encoder.transform_blocks(images)
     for found, wanted in zip(features.values(), expected, strict=True):
         assert_allclose(found, wanted, atol=1e-5)
     assert not encoder.network_.training
@@ -81,6 +84,29 @@ def test_gray_images_are_repeated_as_colours(images):
     encoder = PretrainedEncoder(conv, mean=[0.0] * 3, max_map_width=None, layers=["0"])
     x = torch.tensor(images[:, None]).expand(-1, 3, -1, -1) / 255
     assert_allclose(encoder.fit_transform(images), conv(x).detach().flatten(1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        PretrainedEncoder(nn.Conv2d(3, 4, 3)),
+        PretrainedEncoder("mobilenet_v3_small", weights=None, image_size=32),
+        SelfSupervisedEncoder(backbone=nn.Conv2d(3, 4, 3), max_epochs=1),
+        SelfSupervisedEncoder(backbone="mobilenet_v3_small", max_epochs=0),
+    ],
+    ids=lambda encoder: f"{type(encoder).__name__}-{type(encoder.backbone).__name__}",
+)
+def test_gray_images_fit_networks_for_colours(images, encoder):
+    images = np.pad(images, ((0, 0), (10, 10), (10, 10)))
+    features = encoder.set_params(max_map_width=None).fit(images).transform(images[:3])
+    network = encoder.network_.backbone.network
+    x = encoder.network_.preprocessing(torch.tensor(images[:3, None]) / 255).expand(3, 3, -1, -1)
+    with torch.inference_mode():
+        wanted = network(x.contiguous())
+    last = features[:, list(encoder.layer_slices_.values())[-1]]
+    wanted = (wanted if wanted.ndim == 2 else wanted.mean(dim=(2, 3))).numpy()
+    size = np.abs(wanted).max()
+    assert_allclose(last / size, wanted / size, atol=1e-4)
 
 
 def test_weights_of_a_file(tmp_path, images):
@@ -146,7 +172,7 @@ def test_blocks_of_torchvisions_networks(name, blocks):
 def test_layers_that_work_in_place_do_not_spoil_others(table):
     module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(inplace=True))
     encoder = PretrainedEncoder(module, layers=["0", "0 (1x1)", "embedding"]).fit(table)
-    first, pooled, last = encoder.transform_layers(table).values()
+    first, pooled, last = encoder.transform_blocks(table).values()
     assert_array_equal(first, pooled)
     assert_allclose(last, first.clip(0))
 
@@ -229,7 +255,7 @@ def test_tokens(images):
     assert "patches (1x1)" not in encoder.layer_slices_
     assert NSADetector(PretrainedEncoder(Tokens()), random_state=0).fit(images)
     pooled = PretrainedEncoder(Tokens(), layers=["attention", "attention (1x1)"])
-    features = pooled.set_params(max_map_width=None).fit(images).transform_layers(images)
+    features = pooled.set_params(max_map_width=None).fit(images).transform_blocks(images)
     tokens = features["attention"].reshape(24, 9, 16)
     assert_allclose(tokens.mean(axis=1), features["attention (1x1)"], atol=1e-5)
 
@@ -261,8 +287,8 @@ def test_same_projections_each_time(images):
     [
         ({"backbone": "resnet19"}, "'resnet19' is none of torchvision's classifiers"),
         ({"weights": "BEST"}, r"weights='BEST' is neither a file nor .* one of \['IMAGENET1K_V1'"),
-        ({"backbone": nn.Conv2d(3, 2, 1)}, "backbone Conv2d does not take .* 1 x 12 x 12"),
-        ({"backbone": nn.Conv2d(1, 2, 1), "mean": [0.1, 0.2]}, "does not take .* 2 x 12 x 12"),
+        ({"backbone": nn.Conv2d(2, 2, 1)}, r"Conv2d does not take .* 1 channel\(s\) of 12 x 12"),
+        ({"backbone": nn.Conv2d(1, 2, 1), "mean": [0.1, 0.2]}, r"2 channel\(s\) of 12 x 12"),
         ({"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0]}, r"std=\[1.0, 1.0\] has 2 values; pass 3"),
         ({"std": [1.0, 0.0, 1.0]}, r"std=\[1.0, 0.0, 1.0\]; pass values above 0"),
         ({"image_size": 0}, "'image_size' parameter"),
@@ -291,3 +317,41 @@ def test_weights_that_are_not_finite(images):
     nn.init.constant_(network[0].weight, torch.inf)
     with pytest.raises(FloatingPointError, match="features are not finite: its weights or mean"):
         PretrainedEncoder(network).fit(images)
+
+
+def test_missing_weights_say_how_to_get_the_file(images, monkeypatch):
+    def fail(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", fail)
+    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+    monkeypatch.setattr("os.makedirs", lambda *args, **kwargs: None)
+    url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    message = f"no route to host.*; download {re.escape(url)} on another machine .* as weights"
+    with pytest.raises(OSError, match=message):
+        PretrainedEncoder("resnet18").fit(images)
+
+
+def test_random_weights_come_from_the_seed(images):
+    options = {"weights": None, "image_size": 32, "layers": "last"}
+    first, same = (PretrainedEncoder("resnet18", **options).fit_transform(images) for _ in "ab")
+    other = PretrainedEncoder("resnet18", random_state=1, **options).fit_transform(images)
+    assert_array_equal(first, same)
+    assert not np.allclose(first, other)
+
+
+def test_tags_say_whether_tables_are_taken(images, table):
+    def takes_tables(*args, **options):
+        return get_tags(PretrainedEncoder(*args, **options)).input_tags.two_d_array
+
+    assert takes_tables(nn.Linear(5, 2)) and takes_tables(nn.Conv2d(1, 2, 1), image_shape=(8, 8))
+    assert not takes_tables(nn.Conv2d(1, 2, 1)) and not takes_tables("resnet18")
+    assert get_tags(PretrainedEncoder()).input_tags.three_d_array
+    with pytest.raises(ValueError, match="backbone='resnet18' takes images, but X is a table; pas"):
+        PretrainedEncoder("resnet18", weights=None).fit(table)
+
+
+def test_layers_that_are_all_are_the_blocks(images, network):
+    """There is no head that "all" could add."""
+    with pytest.raises(ValueError, match="'layers' parameter"):
+        PretrainedEncoder(network, layers="all").fit(images)

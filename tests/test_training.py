@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skanomaly import EarlyStopping, NSADetector, SelfSupervisedEncoder
-from skanomaly._training import Recipe, SampleStore, Task, Training, _loop, _samples
+from skanomaly._training import Recipe, SampleStore, Task, Training, _loop, _sample_store
 from skanomaly.encoders._pretext import PretextTask, concentration
 
 CPU = torch.device("cpu")
@@ -46,14 +46,8 @@ def rows(rng):
 
 
 def train(task, rows, **options):
-    generator = torch.Generator().manual_seed(0)
-    run = {k: options.pop(k) for k in ("stop", "checkpoint") if k in options}
     training = Training(
-        task,
-        SampleStore(rows, CPU),
-        Recipe(precision="float32", **options),
-        generator=generator,
-        **run,
+        task, SampleStore(rows, CPU), Recipe(precision="float32", **options), seed=0
     )
     return training, training.run()
 
@@ -80,7 +74,7 @@ def test_learning_rate_rises_and_decays_along_a_cosine(rows):
     for warmup, n_rising in ((0.0, 0), (0.25, 10)):
         rates.clear()
         store, recipe = SampleStore(rows, CPU), Recipe(40, batch_size=30, warmup=warmup)
-        training = Training(Probe(), store, recipe, generator=torch.Generator())
+        training = Training(Probe(), store, recipe, seed=0)
         training.run()
         rising = [3e-3 * (k + 1) / n_rising for k in range(n_rising)]
         n = 40 - n_rising
@@ -166,7 +160,7 @@ def test_resident_samples_are_the_same_samples(rng, monkeypatch):
     store = SampleStore(X, CPU)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
     assert store._keep() is not None
-    monkeypatch.setattr(_samples, "DEVICE_SHARE", 0.1)
+    monkeypatch.setattr(_sample_store, "DEVICE_SHARE", 0.1)
     assert store._keep() is None
     store.resident = torch.from_numpy(X)
     assert_array_equal(next(store.stream([torch.tensor([2, 0])])), X[[2, 0]])
@@ -373,15 +367,15 @@ def test_training_with_dropout_obeys_the_seed(images):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_half_precision_trains_about_the_same(images):
+def test_half_precision_starts_from_about_the_same_loss(images):
     losses = {
-        precision: SelfSupervisedEncoder(max_epochs=8, precision=precision, random_state=0)
-        .fit(images)
-        .history_[-1]["loss"]
+        precision: SelfSupervisedEncoder(max_epochs=1, precision=precision, random_state=0)
+        .fit(images)  # in one step
+        .history_[0]["loss"]
         for precision in ("float32", "bfloat16")
     }
     assert losses["float32"] != losses["bfloat16"]
-    assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.1)
+    assert_allclose(losses["bfloat16"], losses["float32"], atol=0.1)
 
 
 def test_compiled_training_is_the_same_training(images):

@@ -1,26 +1,27 @@
 """Training: one loop, and the choice of device and precision, for every network."""
 
 from ._checkpoint import Checkpoint
-from ._device import resolve_device, scoring_device, seeded
+from ._deep_estimator import DeepEstimator
+from ._device import at_least_float32, resolve_device, scoring_device
 from ._loop import Training
-from ._recipe import OPTIMIZERS, Recipe, check_training_parameters
+from ._recipe import OPTIMIZERS, Recipe
 from ._sample_store import SampleStore, to_device
+from ._seeded_draws import SeededDraws
 from ._stopping import EarlyStopping
 from ._task import Task
-from ._train import train
 
 __all__ = [
     "OPTIMIZERS",
     "Checkpoint",
+    "DeepEstimator",
     "EarlyStopping",
     "Recipe",
     "SampleStore",
+    "SeededDraws",
     "Task",
     "Training",
-    "check_training_parameters",
+    "at_least_float32",
     "resolve_device",
     "scoring_device",
-    "seeded",
     "to_device",
-    "train",
 ]

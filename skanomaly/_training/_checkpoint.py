@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 import warnings
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import torch
 
 from . import distributed
 
-FORMAT = "skanomaly training checkpoint 1"
+FORMAT = b"skanomaly training checkpoint 2\n"
+DIGEST_SIZE = 32  # bytes
 SAVING_SHARE = 0.05  # of the time may go into saving
 
 
 class Checkpoint:
     """A file that always holds one complete state of a training.
+
+    Its format is a line with a name, a digest of what follows, and that as torch saves it.
 
     Parameters
     ----------
@@ -70,7 +75,7 @@ class Checkpoint:
         start = time.monotonic()
         try:
             self._write(state)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        except OSError as error:
             with contextlib.suppress(OSError):
                 self._partial.unlink()
             if first:
@@ -94,8 +99,11 @@ class Checkpoint:
         return self.path.with_name(self.path.name + ".part")
 
     def _write(self, state: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        torch.save({"identity": self.identity, **state}, content)
         with open(self._partial, "wb") as file:
-            torch.save({"format": FORMAT, "identity": self.identity, **state}, file)
+            file.write(FORMAT + _digest(content.getbuffer()))
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(self._partial, self.path)
@@ -104,18 +112,14 @@ class Checkpoint:
         if not self.path.exists():
             return None
         advice = "; pass another path, or delete the file if it is not needed"
-        try:
-            with open(self.path, "rb") as file:
-                state = torch.load(file, map_location="cpu", weights_only=True)
-        except OSError:
-            raise
-        except Exception as error:  # pickle, zip and torch have errors of their own for damage
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        saved = self.path.read_bytes()
+        start = len(FORMAT) + DIGEST_SIZE
+        content = memoryview(saved)[start:]
+        if saved[:start] != FORMAT + _digest(content):
             raise ValueError(
-                f"checkpoint={str(self.path)!r} is damaged or no checkpoint ({reason}){advice}"
-            ) from error
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"checkpoint={str(self.path)!r} is not a {FORMAT!r}{advice}")
+                f"checkpoint={str(self.path)!r} is damaged or no checkpoint of this version{advice}"
+            )
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         found = state["identity"]
         differing = [
             f"{name} is {self.identity.get(name)}, not {found.get(name)}"
@@ -128,3 +132,7 @@ class Checkpoint:
                 f"{'; '.join(differing)}{advice}"
             )
         return state
+
+
+def _digest(content: memoryview) -> bytes:
+    return blake2b(content, digest_size=DIGEST_SIZE).digest()

@@ -29,13 +29,11 @@ IRRELEVANT = (
 )
 
 
-def describe_parameters(estimator: Any) -> dict[str, str]:
+def describe_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
     """The parameters that decide what is trained, as text that is the same in another process."""
-    parameters = estimator.get_params(deep=False)
     described = {name: _describe(v) for name, v in parameters.items() if name not in IRRELEVANT}
-    if isinstance(estimator.random_state, Integral):
-        described["random_state"] = str(estimator.random_state)
-    return described
+    seed = parameters.get("random_state")
+    return described | {"random_state": str(seed)} if isinstance(seed, Integral) else described
 
 
 def describe_data(X: np.ndarray, start: nn.Module | None) -> dict[str, str]:

@@ -55,12 +55,6 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device):
-    """Weights and dropout depend on `seed` alone; torch's generators are left as they were."""
-    is_cuda = device.type == "cuda"
-    with torch.random.fork_rng([device] if is_cuda else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
-        if is_cuda:
-            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-        yield
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """In float32, unless it is more precise: losses in half precision would be too coarse."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -17,6 +18,7 @@ from ._checkpoint import Checkpoint
 from ._device import autocast
 from ._recipe import Recipe
 from ._sample_store import SampleStore
+from ._seeded_draws import SeededDraws
 from ._task import Task
 
 
@@ -31,16 +33,15 @@ class Training:
         At least 2 samples. Batches are of even size, so that none is much smaller than others.
     recipe : Recipe
         How to train.
-    generator : torch.Generator
-        Source of the order of the samples and of what the task prepares.
+    seed : int
+        Of the order of the samples and of all that the task draws.
     checkpoint : Checkpoint, optional
         Where to keep the state.
-    begin_epoch : callable, optional
+    before_epoch : callable, optional
         Called before each epoch.
-    measure : callable, optional
-        Called after each epoch; returns what ``history`` records besides.
-    stop : callable, optional
-        Called with a copy of ``history`` after each epoch; training ends when it returns True.
+    after_epoch : callable, optional
+        Called after each epoch with the task as it is and ``history``, whose last record it may
+        extend; training ends when it returns True.
     verbose : int
         1 shows one progress bar.
 
@@ -56,22 +57,23 @@ class Training:
         store: SampleStore,
         recipe: Recipe,
         *,
-        generator: torch.Generator,
+        seed: int,
         checkpoint: Checkpoint | None = None,
-        begin_epoch: Callable[[], None] | None = None,
-        measure: Callable[[], dict[str, float]] | None = None,
-        stop: Callable[[list[dict[str, float]]], bool | None] | None = None,
+        before_epoch: Callable[[], None] | None = None,
+        after_epoch: Callable[[Any, list[dict[str, float]]], bool] | None = None,
         verbose: int = 0,
     ):
         self.task: Any = distributed.synchronise_batch_norm(task)
         self._original = task
         self.store = store
         self.recipe = recipe
-        self.generator = generator
+        self.generator = torch.Generator(store.device).manual_seed(seed)
+        # for what draws without a generator; another seed than that of the initial weights
+        self.draws = SeededDraws(seed + 1)
+        self.is_drawing = True  # until a step shows that nothing is
         self.checkpoint = checkpoint
-        self.begin_epoch = begin_epoch
-        self.measure = measure
-        self.stop = stop
+        self.before_epoch = before_epoch
+        self.after_epoch = after_epoch
         self.verbose = verbose
         self.history: list[dict[str, float]] = []
         trained = [p for p in self.task.parameters() if p.requires_grad]
@@ -154,8 +156,8 @@ class Training:
         return progress
 
     def _run_epoch(self, bar: tqdm) -> None:
-        if self.begin_epoch is not None:
-            self.begin_epoch()
+        if self.before_epoch is not None:
+            self.before_epoch()
         start, first_step, n_seen = time.perf_counter(), self.steps, 0
         sums: dict[str, torch.Tensor] = {}
         order = torch.randperm(
@@ -185,12 +187,10 @@ class Training:
         record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         record["seconds"] = seconds
         record["samples_per_second"] = n_seen / seconds
-        if self.measure is not None:
-            record |= self.measure()
         self.history.append(record)
         bar.set_postfix(loss=f"{record['loss']:.4f}", samples=f"{n_seen / seconds:.0f}/s")
         bar.update()
-        stopped = self.stop is not None and bool(self.stop([dict(r) for r in self.history]))
+        stopped = self.after_epoch is not None and self.after_epoch(self.task, self.history)
         self.elapsed = time.perf_counter() - self._started
         self.finished = distributed.from_first_process(stopped) or self._is_over()
         if self.checkpoint:
@@ -217,6 +217,7 @@ class Training:
                     raise
             if sums is None:  # here the error, which holds on to tensors, is gone
                 self._halve_micro_batch(n)
+        self.is_drawing = self.draws.n_draws > 0
         self.optimizer.step()
         self.steps += 1
         self.task.after_step(progress)
@@ -230,14 +231,16 @@ class Training:
         parts = samples.split([len(self.task.rows(torch.arange(size))) for size in sizes])
         for i, (part, size) in enumerate(zip(parts, sizes, strict=True)):
             with distributed.no_averaging(self._model, unless=i == len(parts) - 1):
-                with autocast(samples.device, self.recipe.precision):
+                draws = self.draws if self.is_drawing else contextlib.nullcontext()
+                with draws, autocast(samples.device, self.recipe.precision):
                     values = self._model(self.task.prepare(part, size, self.generator))
-                share = distributed.share_of(size)
-                own = share.stop - share.start
+                n_terms = self.task.n_terms(size)
+                share = distributed.share_of(n_terms)
+                weight = size * (share.stop - share.start) / n_terms
                 # the engine averages over processes, which have unequal shares of the batch
-                (values["loss"] * (own * distributed.n_processes() / n)).backward()
+                (values["loss"] * (weight * distributed.n_processes() / n)).backward()
             for name, value in values.items():
-                value = value.detach().float() * own
+                value = value.detach().float() * weight
                 sums[name] = sums[name] + value if name in sums else value
         return sums
 
@@ -264,13 +267,13 @@ class Training:
             torch.cuda.empty_cache()
 
     def _state(self) -> dict[str, Any]:
-        cuda = self.generator.device.type == "cuda"
         return {
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "torch_generator": torch.get_rng_state(),
-            "cuda_generator": torch.cuda.get_rng_state(self.generator.device) if cuda else None,
+            "device": self.generator.device.type,
+            "draws": self.draws.state(),
+            "is_drawing": self.is_drawing,
             "history": self.history,
             "steps": self.steps,
             "elapsed": self.elapsed,
@@ -285,13 +288,10 @@ class Training:
             return False
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch_generator"])
-        is_cuda = self.generator.device.type == "cuda"
-        if is_cuda == (state["cuda_generator"] is not None):  # else it was on another device
+        if state["device"] == self.generator.device.type:
             self.generator.set_state(state["generator"])
-            if is_cuda:
-                torch.cuda.set_rng_state(state["cuda_generator"], self.generator.device)
-        for name in ("history", "steps", "elapsed", "accumulation_steps", "finished"):
+        self.draws.restore(state["draws"])
+        for name in ("history", "steps", "elapsed", "accumulation_steps", "finished", "is_drawing"):
             setattr(self, name, state[name])
         return True
 

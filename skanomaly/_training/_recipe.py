@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -34,12 +33,6 @@ class Recipe:
     precision: str = "auto"
     compile: bool = False
 
-    @classmethod
-    def of(cls, estimator: Any) -> Recipe:
-        """With the parameters that the estimator has."""
-        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
-        return cls(**{name: getattr(estimator, name) for name in names})
-
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         # fused: one pass over the weights, on CPUs ten times as fast as the default
         return OPTIMIZERS[self.optimizer](
@@ -61,15 +54,3 @@ class Recipe:
             decay = (progress - self.warmup) / (1 - self.warmup)
             share = (1 + math.cos(math.pi * decay)) / 2
         return self.learning_rate * share
-
-
-def check_training_parameters(estimator: Any) -> None:
-    """Refuse trainings without an end, and callbacks that cannot be called."""
-    if estimator.max_epochs is None and estimator.max_time is None:
-        raise ValueError("max_epochs and max_time are both None; pass one of them")
-    for i, callback in enumerate(estimator.callbacks or []):
-        if not (callable(callback) or hasattr(callback, "record")):
-            raise TypeError(
-                f"callbacks[{i}] is {callback!r}; pass functions of history_, or objects with a "
-                "method record"
-            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 History = list[dict[str, float]]
 BETTER = {"loss": -1, "kappa": 1, "embedding_std": 1}  # whether smaller or larger values are
@@ -63,8 +62,3 @@ class EarlyStopping:
         return (
             f"EarlyStopping({self.monitor!r}, patience={self.patience}, tolerance={self.tolerance})"
         )
-
-
-def any_of(callbacks: Sequence[Callable[[History], bool | None]]) -> Callable[[History], bool]:
-    """Call all of them; true if any of them is."""
-    return lambda history: sum(bool(callback(history)) for callback in callbacks) > 0

@@ -15,12 +15,16 @@ class Task(nn.Module):
         """The samples, of a batch, that this process must read."""
         return index[distributed.share_of(len(index))]
 
+    def n_terms(self, n: int) -> int:
+        """Number of terms whose mean is the loss of a batch of n samples."""
+        return n
+
     def prepare(self, samples: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
         """What ``forward`` gets of the samples that were read for a batch of n."""
         return samples
 
     def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``"loss"``, the mean over this process's samples, and others to record."""
+        """``"loss"``, the mean over this process's share of the terms, and others to record."""
         raise NotImplementedError
 
     def after_step(self, progress: float) -> None:

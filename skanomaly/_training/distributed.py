@@ -83,6 +83,13 @@ def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
     return _Sum.apply(x) if n_processes() > 1 else x
 
 
+def standard_deviation(x: torch.Tensor) -> torch.Tensor:
+    """Of each column of the rows of all processes."""
+    n = sum_over_processes(torch.tensor(float(len(x)), device=x.device))
+    mean = sum_over_processes(x.sum(dim=0)) / n
+    return (sum_over_processes((x - mean).square().sum(dim=0)) / (n - 1)).sqrt()
+
+
 def gather_rows(x: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Rows of all processes, one after another, and the position of this one's first row."""
     if n_processes() == 1:
@@ -156,7 +163,7 @@ class _SummingBatchNorm(_BatchNorm):
             return super().forward(x)
         dims = [d for d in range(x.ndim) if d != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         n = sum_over_processes(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
         mean = sum_over_processes(values.sum(dims)) / n
         centered = values - mean.view(shape)

@@ -1,13 +1,13 @@
 """The parts of the deep uncertainty model (DUM)."""
 
-from ._embedding import embed, fit_encoder
+from ..encoders._row_views import ROW_VIEWS, RowViews
+from ._embedding import embed, embed_views, fit_encoder
 from ._experts import product_of_experts
-from ._fit_networks import fit_networks
 from ._losses import OBJECTIVES
 from ._row_sampling import bounds, draw_columns, draw_rows, held_out_mask
-from ._row_views import ROW_VIEWS, RowViews
 from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
+from ._stacks import stack_embeddings
 from ._uncertainty_task import UncertaintyTask
 from ._variance_networks import VarianceNetworks, log_norm, log_variances, mean_of_columns
 
@@ -23,12 +23,13 @@ __all__ = [
     "draw_columns",
     "draw_rows",
     "embed",
+    "embed_views",
     "fit_encoder",
-    "fit_networks",
     "fit_scaler",
     "held_out_mask",
     "log_norm",
     "log_variances",
     "mean_of_columns",
     "product_of_experts",
+    "stack_embeddings",
 ]

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import gen_batches
 
 from .._base import seed_parts
-from .._training import to_device
+from .._training import SeededDraws, to_device
 from ..encoders import SelfSupervisedEncoder
-from ..encoders._assembly import make_augmentation
-from ..encoders._augmentations import as_augmentation
+from ..encoders._augmentations import as_augmentation, make_augmentation
 from ..encoders._preprocessing import as_float
 
 N_VIEWS = 8  # of each image
@@ -34,7 +34,8 @@ def fit_encoder(encoder: Any, X: np.ndarray, seed: int | None, verbose: int) -> 
     encoder = clone(encoder)
     if seed is not None:
         seed_parts(encoder, np.random.RandomState(seed))
-    return encoder.fit(X)
+    with config_context(assume_finite=True):  # X was checked already
+        return encoder.fit(X, None)
 
 
 def embed(encoder: Any, X: np.ndarray) -> np.ndarray:
@@ -47,7 +48,8 @@ def embed(encoder: Any, X: np.ndarray) -> np.ndarray:
     """
     if encoder is None:
         return X.astype(np.float64, copy=False)  # was checked with the input
-    embeddings = np.asarray(encoder.transform(X), dtype=np.float64)
+    with config_context(assume_finite=True):
+        embeddings = np.asarray(encoder.transform(X), dtype=np.float64)
     if embeddings.ndim != 2 or len(embeddings) != len(X) or not np.isfinite(embeddings).all():
         raise ValueError(
             f"{type(encoder).__name__} returned an array of shape {embeddings.shape} for "
@@ -63,10 +65,12 @@ def embed_views(
     """Embeddings (n, N_VIEWS, n_features) of random views of images."""
     cpu = torch.device("cpu")
     generator = torch.Generator().manual_seed(seed)
+    draws = SeededDraws(seed)  # of augmentations that take no generator
     random_views = as_augmentation(make_augmentation(X, augment, cpu))
     views = []
     for rows in gen_batches(len(X), IMAGE_BATCH):
         images = as_float(to_device(X[rows], cpu))
-        drawn = [random_views(images, generator).clamp(0, 1) for _ in range(N_VIEWS)]
+        with draws:
+            drawn = [random_views(images, generator).clamp(0, 1) for _ in range(N_VIEWS)]
         views.append(np.stack([embed_images(view.numpy()) for view in drawn], axis=1))
     return np.concatenate(views)

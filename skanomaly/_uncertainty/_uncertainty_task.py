@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from .._training import Task, distributed
+from .._training import Task, at_least_float32, distributed
+from ..encoders._row_views import Views
 from ._experts import product_of_experts
 from ._losses import OBJECTIVES
-from ._row_views import Views
 from ._variance_networks import VarianceNetworks, log_norm
 
 TRIM_FROM = 0.2  # of the training; before, the norms say little
@@ -80,51 +80,66 @@ class UncertaintyTask(Task):
         drawn = drawn.expand(-1, -1, n_drawn, -1)
         if self.views is not None:
             drawn = self.views(drawn, generator)
-        own = torch.cat([clean, drawn], dim=2)[distributed.share_of(n)]
-        return own.transpose(0, 1).contiguous()
+        batch = torch.cat([clean, drawn], dim=2).transpose(0, 1)
+        # trimmed and dealt into bags in every process alike, before each takes its share
+        batch = self._most_certain(batch)
+        if not self.has_bags_of_views:
+            batch = self._pairs_of_bags(batch[:, :, 1])
+        return batch[:, distributed.share_of(self.n_terms(n))].contiguous()
+
+    def n_terms(self, n: int) -> int:
+        """Samples that are not trimmed, or pairs of bags of them."""
+        n_kept = self._n_kept(n)
+        return n_kept if self.has_bags_of_views else n_kept // (2 * self._size_of_bags(n_kept))
 
     def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Loss, the sum over the networks, and the mean log-variance."""
-        if self.trim and self.progress >= TRIM_FROM:
-            batch = self._most_certain(batch)
-        clean, views = batch[:, :, 0], batch[:, :, 1:]
+        views = batch[:, :, 1:] if self.has_bags_of_views else batch
         log_variance = self.networks(views)
         with torch.autocast(batch.device.type, enabled=False):
-            log_variance = log_variance.float()
+            log_variance = at_least_float32(log_variance)
+            mean, bag_log_variance = product_of_experts(views, log_variance, dim=-2)
+            mean = self._draw(mean, bag_log_variance)
             if self.has_bags_of_views:
-                mean, bag_log_variance = product_of_experts(views, log_variance, dim=2)
-                mean, target = self._draw(mean, bag_log_variance), clean
+                target = batch[:, :, 0]
             else:
-                mean, bag_log_variance = self._pairs_of_bags(views[:, :, 0], log_variance[:, :, 0])
-                mean, target = self._draw(mean, bag_log_variance).unbind(2)
+                mean, target = mean.unbind(2)
                 bag_log_variance = bag_log_variance[:, :, 0]
-            loss = self.objective(mean, bag_log_variance, target).mean(1).sum()
-        return {"loss": loss, "log_variance": log_variance.mean()}
+            losses = self.objective(mean, bag_log_variance, target)
+        # means, but 0 in a process that has no term of a small batch
+        return {
+            "loss": losses.sum() / max(1, losses.shape[1]),
+            "log_variance": log_variance.sum() / max(1, log_variance.numel()),
+        }
+
+    def _n_kept(self, n: int) -> int:
+        if not self.trim or self.progress < TRIM_FROM:
+            return n
+        return max(1 if self.has_bags_of_views else 2, round((1 - self.trim) * n))
+
+    def _size_of_bags(self, n: int) -> int:
+        return min(self.bag_size, n // 2)  # the last batch may be smaller
 
     def _most_certain(self, batch: torch.Tensor) -> torch.Tensor:
         """The batch without each network's least certain samples."""
+        n_kept = self._n_kept(batch.shape[1])
+        if n_kept == batch.shape[1]:
+            return batch
         with torch.no_grad():
-            norms = log_norm(self.networks(batch[:, :, 0]).float(), self.norm)
-        n_kept = max(1, round((1 - self.trim) * batch.shape[1]))
+            norms = log_norm(at_least_float32(self.networks(batch[:, :, 0])), self.norm)
         kept = norms.argsort(dim=1)[:, :n_kept, None, None]
         return batch.take_along_dim(kept, dim=1)
 
-    def _pairs_of_bags(self, embeddings, log_variance) -> tuple[torch.Tensor, torch.Tensor]:
-        """Distributions (n_networks, n_pairs, 2, n_features) of disjoint bags of the samples."""
-        n = embeddings.shape[1]
-        size = min(self.bag_size, n // 2)  # the last batch may be smaller
-        n_pairs = n // (2 * size)
-        pairs = (n_pairs, 2, size)
-        embeddings, log_variance = (
-            values[:, : 2 * size * n_pairs].unflatten(1, pairs)
-            for values in (embeddings, log_variance)
-        )
-        return product_of_experts(embeddings, log_variance, dim=3)
+    def _pairs_of_bags(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Disjoint bags of the samples, (n_networks, n_pairs, 2, bag_size, n_features)."""
+        size = self._size_of_bags(embeddings.shape[1])
+        n_pairs = embeddings.shape[1] // (2 * size)
+        return embeddings[:, : 2 * size * n_pairs].unflatten(1, (n_pairs, 2, size))
 
     def _draw(self, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         if not self.sampled:
             return mean  # the expectation
-        return mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        return mean + torch.exp(log_variance / 2) * torch.empty_like(mean).normal_()
 
     def after_step(self, progress: float) -> None:
         self.progress.fill_(progress)

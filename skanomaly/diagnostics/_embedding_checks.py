@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from .._angles import unit_rows
 from .._array_api import is_array_api_obj, row_slices, to_numpy
+from .._validation import refuse_not_finite
 
 BLOCK_BYTES = 16 * 2**20  # of float64 rows worked on at once
 
@@ -44,13 +45,7 @@ def check_rows(X: Any, name: str, *, min_rows: int = 1) -> np.ndarray:
         raise ValueError(f"{name} has shape {X.shape}; pass one row of features per sample")
     if len(X) < min_rows:
         raise ValueError(f"{name} has {len(X)} row(s); pass at least {min_rows}")
-    finite = np.isfinite(X)
-    if not finite.all():
-        row, column = np.unravel_index(np.argmin(finite), X.shape)
-        raise ValueError(
-            f"{name} contains NaN or infinity: {name}[{row}, {column}] is {X[row, column]}; "
-            "drop such rows or impute them first"
-        )
+    refuse_not_finite(X, name)
     return X
 
 

@@ -110,4 +110,4 @@ class EmbeddingDiagnostics:
             raise ValueError(
                 f"layer={layer!r} is not returned by the encoder; pass one of {layers}"
             )
-        return encoder.transform_layers(X)[layer]
+        return encoder.transform_blocks(X)[layer]

@@ -1,8 +1,4 @@
-"""Backbones: networks that turn a batch of inputs into one embedding per sample.
-
-Every backbone is wrapped in :class:`Backbone`, which names the blocks whose outputs are the
-feature maps of NSA's appendix C.
-"""
+"""The networks that a name stands for: compact, ResNets, the MLP and torchvision's classifiers."""
 
 from __future__ import annotations
 
@@ -153,6 +149,8 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
     ------
     ValueError
         If there is no such network, or no such weights for it.
+    OSError
+        If the weights cannot be read or downloaded.
     """
     from torchvision import models
 
@@ -171,7 +169,7 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
                 f"weights={str(weights)!r} is neither a file nor one of the weights of {name}: "
                 f"pass 'DEFAULT' or one of {known}"
             )
-        module = models.get_model(name, weights=weights)
+        module = _get_model(name, None if weights is None else str(weights))
     if hasattr(module, "aux_logits"):
         module.aux_logits = False  # else training returns a tuple
     last = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)][-1:]
@@ -179,3 +177,18 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
         parent, _, child = path.rpartition(".")
         setattr(module.get_submodule(parent), child, nn.Identity())
     return module
+
+
+def _get_model(name: str, weights: str | None) -> nn.Module:
+    from torchvision import models
+
+    try:
+        return models.get_model(name, weights=weights)
+    except OSError as error:
+        if weights is None:
+            raise
+        url = models.get_model_weights(name)[weights].url
+        raise OSError(
+            f"the weights of {name} cannot be downloaded ({error}); download {url} on another "
+            "machine and pass the path of that file as weights"
+        ) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from ._image_operations import (
@@ -18,34 +20,60 @@ from ._image_operations import (
     per_image,
     to_gray,
 )
+from ._row_views import ColumnCorruption
+
+CANDIDATES = 10  # crops drawn for each image, of which one must fit, as in torchvision
 
 
 class ImageAugmentation:
     """Random crop, rotation, mirroring, colour jitter, grayscale and blur.
 
-    Called as ``augmentation(images, generator)``. Images with one channel skip hue, saturation
-    and grayscale.
+    The transformations are those of SimCLR [1]_, each with its own random parameters for every
+    image. Call ``augmentation(images, generator)`` with images of shape
+    (n, channels, height, width) in [0, 1]. Hue, saturation and grayscale are skipped for images
+    with one channel.
 
     Parameters
     ----------
-    crop_area : (float, float)
-        Range of the crop's area as a share of the image's.
-    aspect_ratio : (float, float)
-        Range of the crop's width divided by its height (drawn on a log scale).
-    flip, vertical_flip : float
-        Probabilities of mirroring horizontally and vertically.
-    degrees : float
-        Rotations are uniform in [-degrees, degrees].
-    brightness, contrast, saturation : float
+    crop_area : (float, float), default=(0.5, 1.0)
+        Range of the area of the crop, as a share of the area of the image.
+    aspect_ratio : (float, float), default=(3/4, 4/3)
+        Range of the width of the crop divided by its height, both in pixels. It is drawn on a log
+        scale.
+    flip : float, default=0.5
+        Probability of mirroring horizontally.
+    vertical_flip : float, default=0.0
+        Probability of mirroring vertically.
+    degrees : float, default=0.0
+        Angles of rotation are uniform in [-degrees, degrees].
+    brightness, contrast, saturation : float, default=0.4
         Factors are uniform in [1 - value, 1 + value].
-    hue : float
-        Shifts are uniform in [-hue, hue] turns of the colour circle, at most 0.5.
-    jitter : float
-        Probability that an image has its colours changed at all.
-    grayscale : float
-        Probability of removing the colours.
-    blur : float
-        Probability of a Gaussian blur of 0.1 to 2 pixels.
+    hue : float, default=0.1
+        Shifts are uniform in [-hue, hue], at most 0.5. A shift of 1 is a full turn of the colour
+        circle.
+    jitter : float, default=0.8
+        Probability that brightness, contrast, saturation and hue of an image are changed.
+    grayscale : float, default=0.2
+        Probability that an image is converted to grayscale.
+    blur : float, default=0.0
+        Probability of a Gaussian blur with a standard deviation of 0.1 to 2 pixels.
+
+    See Also
+    --------
+    ColumnCorruption : Random views of tables.
+
+    References
+    ----------
+    .. [1] T. Chen, S. Kornblith, M. Norouzi and G. Hinton, "A Simple Framework for Contrastive
+       Learning of Visual Representations", ICML 2020. https://arxiv.org/abs/2002.05709
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skanomaly.encoders import ImageAugmentation
+    >>> images = torch.rand(2, 3, 32, 48)
+    >>> ImageAugmentation(flip=0.0)(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 32, 48])
     """
 
     def __init__(
@@ -78,18 +106,22 @@ class ImageAugmentation:
         self.blur = blur
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return self.apply(images, self.draw(len(images), images.shape[1], generator))
+        return self.apply(images, self.draw(len(images), images.shape[1:], generator))
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in vars(self).items())
         return f"ImageAugmentation({options})"
 
-    def draw(self, n: int, n_channels: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Parameters of n views: tensors of n rows, by the name of what they decide."""
+    def draw(
+        self, n: int, image_shape: Sequence[int], generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Parameters of n views: tensors of n rows, by the name of what they decide.
+
+        `image_shape` is (channels, height, width).
+        """
+        n_channels, height, width = image_shape
         draw = _Draw(n, generator)
-        area = draw.uniform(*self.crop_area)
-        ratio = draw.uniform(*(math.log(r) for r in self.aspect_ratio)).exp()
-        size = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=1).clamp(max=1)
+        size = self._draw_size(draw, width / height)
         position = torch.stack([draw.uniform(-1, 1), draw.uniform(-1, 1)], dim=1)
         drawn = {"size": size, "center": position * (1 - size)}
         if self.degrees:
@@ -110,6 +142,23 @@ class ImageAugmentation:
             drawn["sigma"] = draw.uniform(0.1, 2.0)
             drawn["blur"] = draw.chance(self.blur)
         return drawn
+
+    def _draw_size(self, draw: _Draw, image_ratio: float) -> torch.Tensor:
+        """Width and height (n, 2) of crops as shares of the image's, as torchvision draws them.
+
+        Of some candidates the first that fits into the image; if none does, the largest box of
+        a ratio in the range, whatever its area.
+        """
+        area = draw.uniform(*self.crop_area, CANDIDATES)
+        least, largest = self.aspect_ratio
+        ratio = draw.uniform(math.log(least), math.log(largest), CANDIDATES).exp()
+        ratio = ratio / image_ratio  # of shares
+        sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2)
+        fits = (sizes <= 1).all(dim=2)
+        first = fits.int().argmax(dim=1)[:, None, None].expand(-1, 1, 2)
+        nearest = min(max(image_ratio, least), largest) / image_ratio
+        whole = sizes.new_tensor([min(1.0, nearest), min(1.0, 1 / nearest)])
+        return torch.where(fits.any(dim=1)[:, None], sizes.gather(1, first)[:, 0], whole)
 
     def apply(self, images: torch.Tensor, drawn: dict[str, torch.Tensor]) -> torch.Tensor:
         """Views of images (n, channels, height, width) with parameters from ``draw``."""
@@ -136,27 +185,6 @@ class ImageAugmentation:
         return images
 
 
-class ColumnCorruption:
-    """Replace entries of a table by entries of the same column from other rows of the batch.
-
-    Called as ``corruption(rows, generator)`` with rows of shape (n, n_features).
-
-    Parameters
-    ----------
-    rate : float
-        Probability that an entry is replaced.
-    """
-
-    def __init__(self, rate: float = 0.3):
-        self.rate = rate
-
-    def __call__(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        n, device = len(rows), rows.device
-        donors = torch.randint(n, rows.shape, generator=generator, device=device)
-        replaced = torch.rand(rows.shape, generator=generator, device=device) < self.rate
-        return torch.where(replaced, rows.gather(0, donors), rows)
-
-
 PRESETS: dict[str, Callable[[], ImageAugmentation]] = {
     # photographs: SimCLR's views with milder crops, as the whole object should stay in view
     "color": ImageAugmentation,
@@ -169,6 +197,25 @@ PRESETS: dict[str, Callable[[], ImageAugmentation]] = {
         crop_area=(0.25, 1.0), vertical_flip=0.5, degrees=45.0, brightness=0.2, hue=0.05
     ),
 }
+
+
+def make_augmentation(
+    X: np.ndarray, augment: str | Callable | None, device: torch.device
+) -> Callable:
+    """A function that returns random views of batches of samples like X.
+
+    Raises
+    ------
+    ValueError
+        If `augment` is the name of views of images, and X is a table.
+    """
+    if isinstance(augment, str) and X.ndim == 2:
+        raise ValueError(f"augment={augment!r} is for images; pass None or a callable")
+    if isinstance(augment, torch.nn.Module):
+        return copy.deepcopy(augment).to(device)
+    if callable(augment):
+        return augment
+    return ColumnCorruption() if X.ndim == 2 else PRESETS[augment or "color"]()
 
 
 def as_augmentation(augment: Callable) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
@@ -192,8 +239,8 @@ class _Draw:
         self.n = n
         self.generator = generator
 
-    def uniform(self, low: float, high: float) -> torch.Tensor:
-        unit = torch.rand(self.n, generator=self.generator, device=self.generator.device)
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        unit = torch.rand(self.n, *shape, generator=self.generator, device=self.generator.device)
         return low + (high - low) * unit
 
     def around_one(self, spread: float) -> torch.Tensor:

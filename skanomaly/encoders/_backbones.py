@@ -1,9 +1,13 @@
-"""Networks from elsewhere as backbones: their blocks are found by running them."""
+"""Networks with named blocks, and how the blocks of any torch module are found."""
 
 from __future__ import annotations
 
 import copy
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,30 +24,41 @@ class Backbone(nn.Module):
         Maps a batch to embeddings of shape (n, embedding_dim), or to maps of that many channels,
         (n, embedding_dim, height, width) or (n, n_tokens, embedding_dim), that are averaged.
     blocks : dict of str to str
-        Layer name -> name of the submodule of `network` whose output is that layer.
+        Name of a block -> name of the submodule of `network` that returns it.
     embedding_dim : int
         Width of the embedding.
+    n_channels : int, optional
+        Channels in which gray images are repeated, for networks that take colours.
     """
 
-    def __init__(self, network: nn.Module, blocks: dict[str, str], embedding_dim: int):
+    def __init__(
+        self,
+        network: nn.Module,
+        blocks: dict[str, str],
+        embedding_dim: int,
+        n_channels: int | None = None,
+    ):
         super().__init__()
         self.network = network
         self.blocks = blocks
         self.embedding_dim = embedding_dim
+        self.n_channels = n_channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.n_channels is not None and x.shape[1] == 1:
+            x = x.expand(-1, self.n_channels, -1, -1)
         return average_positions(self.network(x))
 
-    def block(self, layer: str) -> nn.Module:
-        """The submodule behind a layer name, or with that name in the network itself."""
-        if layer == EMBEDDING:
+    def block(self, name: str) -> nn.Module:
+        """The submodule that returns a block, or that has this name in the network itself."""
+        if name == EMBEDDING:
             return self
-        return self.network.get_submodule(self.blocks.get(layer, layer))
+        return self.network.get_submodule(self.blocks.get(name, name))
 
-    def has_block(self, layer: str) -> bool:
-        """Whether there is such a layer, by its name here or by that in the network itself."""
+    def has_block(self, name: str) -> bool:
+        """Whether there is such a block, by its name here or by that in the network itself."""
         named = (name for name, _ in self.network.named_modules() if name)
-        return layer == EMBEDDING or layer in self.blocks or layer in named
+        return name == EMBEDDING or name in self.blocks or name in named
 
 
 def average_positions(outputs: torch.Tensor) -> torch.Tensor:
@@ -53,6 +68,46 @@ def average_positions(outputs: torch.Tensor) -> torch.Tensor:
     return outputs.mean(dim=1) if outputs.ndim == 3 else outputs
 
 
+@contextmanager
+def outputs_of(
+    modules: Mapping[str, nn.Module], keep: Callable[[str, Any], Any]
+) -> Iterator[dict[str, Any]]:
+    """Collect what modules return within a ``with`` block.
+
+    Only calls of the thread that entered the block count, so that several threads can use one
+    network at once.
+
+    Parameters
+    ----------
+    modules : dict of str to nn.Module
+        The modules by the names under which their outputs are wanted.
+    keep : callable
+        ``keep(name, output)`` returns what is kept of an output. It is called at once, as the
+        next module may change the output in place.
+
+    Yields
+    ------
+    kept : dict
+        What was kept of the last output of each module that was called.
+    """
+    thread = threading.get_ident()
+    kept: dict[str, Any] = {}
+
+    def make_hook(name: str) -> Callable:
+        def hook(module, args, output):
+            if threading.get_ident() == thread:
+                kept[name] = keep(name, output)
+
+        return hook
+
+    handles = [m.register_forward_hook(make_hook(name)) for name, m in modules.items()]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     """A copy of a module as a backbone.
 
@@ -60,7 +115,8 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     ``conv_block_n``. Those of other networks are the outputs of their direct children with
     vectors or tokens: ``dense_block_n``. Only submodules with weights are considered; all can be
     named as layers besides. ``embedding`` is what the network returns, if that is more than the
-    average of its last block.
+    average of its last block. Gray images are repeated for networks whose first convolution
+    takes three channels.
 
     Parameters
     ----------
@@ -75,44 +131,71 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
         If the module cannot take such samples, or does not return a tensor of one row per sample.
     """
     module = copy.deepcopy(module).float()
-    described = " x ".join(map(str, sample_shape))
-    outputs: list[tuple[str, tuple[int, ...]]] = []
-    hooks = [
-        child.register_forward_hook(
-            lambda m, args, output, name=name: outputs.append((name, _shape(output)))
-        )
-        for name, child in module.named_modules()
-        if name and any(True for _ in child.parameters())
-    ]
-    was_training = module.training
-    try:
-        with torch.no_grad():
-            found = module.eval()(torch.zeros(2, *sample_shape))
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"backbone {type(module).__name__} does not take a batch of samples of shape "
-            f"{described}: {error}"
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-        module.train(was_training)
-    shape = _shape(found)
+    n_channels = None
+    if len(sample_shape) == 3 and sample_shape[0] == 1 and _first_channels(module) == 3:
+        n_channels = 3
+        sample_shape = (3, *sample_shape[1:])
+    returned, shapes = _try_out(module, sample_shape)
+    shape = _shape(returned)
     if len(shape) not in (2, 3, 4) or shape[0] != 2:
         raise ValueError(
-            f"backbone {type(module).__name__} returns {shape or type(found).__name__} for a batch "
-            f"of 2 samples of shape {described}; pass a module that returns (n, width), "
-            "(n, channels, height, width) or (n, tokens, width)"
+            f"backbone {type(module).__name__} returns {shape or type(returned).__name__} for a "
+            f"batch of 2 samples of {_describe(sample_shape)}; pass a module that returns "
+            "(n, width), (n, channels, height, width) or (n, tokens, width)"
         )
     embedding_dim = shape[2] if len(shape) == 3 else shape[1]
-    blocks = _name_blocks(outputs, sample_shape)
-    last = dict(outputs)[list(blocks.values())[-1]] if blocks else (0,)
+    blocks = _name_blocks(shapes, sample_shape)
+    last = dict(shapes)[list(blocks.values())[-1]] if blocks else (0,)
     last_width = last[1] if len(last) == 4 else last[-1]
     if len(shape) != 4 and embedding_dim != last_width:
         blocks[EMBEDDING] = ""
     elif not blocks:
         blocks["conv_block_1"] = ""  # the module itself
-    return Backbone(module, blocks, embedding_dim)
+    return Backbone(module, blocks, embedding_dim, n_channels)
+
+
+def takes_images(module: nn.Module) -> bool:
+    """Whether a module has convolutions, and so is not for tables."""
+    return _first_channels(module) is not None
+
+
+def _first_channels(module: nn.Module) -> int | None:
+    """Channels that the first convolution takes; None without one."""
+    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
+    return next((convolution.in_channels for convolution in convolutions), None)
+
+
+def _try_out(
+    module: nn.Module, sample_shape: tuple[int, ...]
+) -> tuple[Any, list[tuple[str, tuple[int, ...]]]]:
+    """What the module returns for two samples, and its submodules' output shapes, as called."""
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    with_weights = {
+        name: child
+        for name, child in module.named_modules()
+        if name and any(True for _ in child.parameters())
+    }
+    was_training = module.training
+    try:
+        with (
+            torch.no_grad(),
+            outputs_of(with_weights, lambda name, output: shapes.append((name, _shape(output)))),
+        ):
+            return module.eval()(torch.zeros(2, *sample_shape)), shapes
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"backbone {type(module).__name__} does not take a batch of samples of "
+            f"{_describe(sample_shape)}: {error}"
+        ) from error
+    finally:
+        module.train(was_training)
+
+
+def _describe(sample_shape: tuple[int, ...]) -> str:
+    if len(sample_shape) == 1:
+        return f"{sample_shape[0]} features"
+    channels, height, width = sample_shape
+    return f"{channels} channel(s) of {height} x {width} pixels"
 
 
 def _shape(output: object) -> tuple[int, ...]:

@@ -19,10 +19,9 @@ from ._encoder_network import HEAD, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
-CONSTANT_SAMPLES = 10_000  # rows of a table looked at for the spread of its features
 
 
-class NetworkEncoder(TransformerMixin, BaseEstimator):
+class BaseEncoder(TransformerMixin, BaseEstimator):
     """Base class of the encoders.
 
     A subclass has the parameters `layers`, `max_map_width`, `image_shape` and `device`, and its
@@ -55,7 +54,7 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         self._extract(X, {name: features[:, s] for name, s in self.layer_slices_.items()})
         return features
 
-    def transform_layers(self, X):
+    def transform_blocks(self, X):
         """Features of the chosen layers, each in an array of its own.
 
         Parameters
@@ -155,9 +154,8 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
         sample = as_float(to_device(X[:2], torch.device("cpu"))).to(torch.float32)
         if self.max_map_width is not None:
             network.project_wide_maps(sample, layers, self.max_map_width)
-        network.eval().choose_constants(sample, layers)
         with torch.no_grad():
-            maps = network.feature_maps(sample, layers)
+            maps = network.eval().feature_maps(sample, layers)
         widths = [maps[layer].shape[1] for layer in layers]
         stops = np.cumsum(widths).tolist()
         return {
@@ -168,12 +166,7 @@ class NetworkEncoder(TransformerMixin, BaseEstimator):
     def _make_ready(self, network: EncoderNetwork, X: np.ndarray) -> EncoderNetwork:
         """The network for scoring, on the CPU."""
         # tables are scored in float64, so that a row's features do not depend on its batch
-        network = network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
-        if X.ndim == 2:
-            step = -(-len(X) // CONSTANT_SAMPLES)
-            rows = torch.from_numpy(np.array(X[::step], dtype=np.float64))
-            network.choose_constants(rows, list(self.layer_slices_))
-        return network
+        return network.cpu().eval().to(torch.float64 if X.ndim == 2 else torch.float32)
 
     def _keep_network(self, network: EncoderNetwork, X: np.ndarray, advice: str) -> None:
         """Keep a network that is trained if its features of some samples are finite."""

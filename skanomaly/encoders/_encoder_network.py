@@ -1,25 +1,23 @@
-"""The trained network as a source of named feature maps."""
+"""Preprocessing, backbone and objective as one network, and the outputs of its layers."""
 
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from ._backbones import Backbone, average_positions
+from ._architectures import make_backbone
+from ._backbones import Backbone, as_backbone, average_positions, outputs_of
 from ._preprocessing import Preprocessing
-from .objectives import Objective
+from .objectives import Objective, make_objective
 
 POOLED = " (1x1)"  # suffix of a pooled map, as the paper writes it
 HEAD = "head_layer_"
 COLUMNS = "columns"  # of a table, standardised
-DISTANT = 10.0  # times the spread of the features
-_HOOKING = threading.Lock()  # hooks of one thread would see the batches of another
 
 
 class SparseProjection(nn.Module):
@@ -49,10 +47,6 @@ class SparseProjection(nn.Module):
 class EncoderNetwork(nn.Module):
     """Preprocessing, backbone and objective in one module.
 
-    The layers of tables get a constant as a last coordinate, the same for all samples and large
-    beside their spread: angles between such vectors rank as the distances of the layer's outputs
-    do, whereas angles about the mean of standardised columns rank typical samples by noise.
-
     Parameters
     ----------
     backbone : Backbone
@@ -80,7 +74,6 @@ class EncoderNetwork(nn.Module):
         self.backbone = backbone
         self.objective: Any = objective
         self.projections = nn.ModuleDict()
-        self.constants: dict[str, float] = {}  # of the layers of tables
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
@@ -102,16 +95,6 @@ class EncoderNetwork(nn.Module):
         known = isinstance(name, str) and self.backbone.has_block(name.removesuffix(POOLED))
         return known or name in self.layer_names
 
-    def choose_constants(self, x: torch.Tensor, layers: Sequence[str]) -> None:
-        """Set the last coordinates of layers of a table from samples of it."""
-        if not self.is_of_tables:
-            return
-        self.constants = dict.fromkeys((la for la in layers if not la.startswith(HEAD)), 1.0)
-        with torch.no_grad():
-            for layer, features in self.feature_maps(x, list(self.constants)).items():
-                spread = float(features.var(dim=0, correction=0).sum()) ** 0.5
-                self.constants[layer] = DISTANT * spread or 1.0
-
     def project_wide_maps(self, x: torch.Tensor, layers: Sequence[str], max_width: int) -> None:
         """From now on, flattened maps with more than `max_width` values are projected to it."""
         self.eval()
@@ -128,28 +111,16 @@ class EncoderNetwork(nn.Module):
 
         As the layers give them, (n, channels, height, width) for blocks, if not `flat`.
         """
-        outputs: dict[str, torch.Tensor] = {}
-        hooks = []
 
-        def keep(output, layer):
+        def keep(layer: str, output: Any) -> torch.Tensor:
             if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):
                 raise ValueError(f"layer {layer!r} does not return a tensor of one row per sample")
-            # at once, as the next layer may work in place
-            outputs[layer] = self._as_vectors(output, layer) if flat else output.clone()
+            return self._as_vectors(output, layer) if flat else output.clone()
 
-        with _HOOKING:
-            try:
-                for layer in layers:
-                    hook = partial(
-                        lambda module, args, output, layer: keep(output, layer), layer=layer
-                    )
-                    hooks.append(self._module(layer).register_forward_hook(hook))
-                embedding = self(x)
-                if any(layer.startswith(HEAD) for layer in layers):
-                    self.objective.project(embedding)
-            finally:
-                for hook_handle in hooks:
-                    hook_handle.remove()
+        with outputs_of({layer: self._module(layer) for layer in layers}, keep) as outputs:
+            embedding = self(x)
+            if any(layer.startswith(HEAD) for layer in layers):
+                self.objective.project(embedding)
         unused = [layer for layer in layers if layer not in outputs]
         if unused:
             raise ValueError(f"layers={unused} of the backbone are not used; pass others")
@@ -170,9 +141,50 @@ class EncoderNetwork(nn.Module):
             features = output.flatten(start_dim=1)
         if _key(layer) in self.projections:
             features = self.projections[_key(layer)](features)
-        if layer in self.constants:
-            return nn.functional.pad(features, (0, 1), value=self.constants[layer])
         return features.clone()
+
+
+def make_network(
+    X: np.ndarray,
+    backbone: str | nn.Module | EncoderNetwork,
+    objective: str | Callable,
+    normalize: str | None,
+    temperature: float,
+) -> EncoderNetwork:
+    """The network that is trained on samples like X.
+
+    Parameters
+    ----------
+    X : array
+        Validated images or a table of standardised columns.
+    backbone : str, nn.Module or EncoderNetwork
+        "auto", a name, a module, or a network whose backbone and preprocessing are taken.
+    objective, normalize, temperature
+        As in `make_objective`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If backbone or objective do not suit X.
+    """
+    is_table = X.ndim == 2
+    if isinstance(backbone, EncoderNetwork):
+        network, preprocessing = backbone.backbone, backbone.preprocessing
+    else:
+        preprocessing = Preprocessing.of(X)
+        if isinstance(backbone, nn.Module):
+            network = as_backbone(backbone, X.shape[1:])
+        else:
+            default = "mlp" if is_table else "compact"
+            network = make_backbone(default if backbone == "auto" else backbone, X.shape[1:])
+    loss = make_objective(objective, network.embedding_dim, normalize, temperature)
+    if loss.shifted and (is_table or X.shape[2] != X.shape[3]):
+        found = "a table" if is_table else f"images of {X.shape[2]} x {X.shape[3]} pixels"
+        raise ValueError(
+            f"objective={objective!r} turns images by 90 degrees, but X is {found}; pass "
+            "square images or another objective"
+        )
+    return EncoderNetwork(network, preprocessing, loss, is_of_tables=is_table)
 
 
 def _key(layer: str) -> str:

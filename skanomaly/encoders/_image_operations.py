@@ -7,7 +7,7 @@ torchvision's definition, with one factor per image instead of one per call.
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 GRAY_WEIGHTS = (0.2989, 0.587, 0.114)
 
@@ -37,17 +37,30 @@ def crop(
         Mirror vertically.
     """
     n, _, height, width = images.shape
-    scale_x = size[:, 0] * torch.where(flip, -1.0, 1.0)
-    scale_y = size[:, 1]
-    if vertical_flip is not None:
-        scale_y = scale_y * torch.where(vertical_flip, -1.0, 1.0)
     angle = torch.zeros(n, device=images.device) if angle is None else angle
-    cosine, sine = angle.cos(), angle.sin()
+    right = size[:, :1] * _centers(width, size[:, :1]) * torch.where(flip, -1.0, 1.0)[:, None]
+    down = size[:, 1:] * _centers(height, size[:, 1:])
+    if vertical_flip is not None:
+        down = down * torch.where(vertical_flip, -1.0, 1.0)[:, None]
+    cosine, sine = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
+    right, down = right[:, None, :], down[:, :, None]
     aspect = height / width
-    row_x = torch.stack([cosine * scale_x, -sine * scale_y * aspect, center[:, 0]], dim=1)
-    row_y = torch.stack([sine * scale_x / aspect, cosine * scale_y, center[:, 1]], dim=1)
-    grid = affine_grid(torch.stack([row_x, row_y], dim=1), list(images.shape), align_corners=False)
-    return grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
+    x = center[:, 0].view(-1, 1, 1) + cosine * right - sine * aspect * down
+    y = center[:, 1].view(-1, 1, 1) + sine / aspect * right + cosine * down
+    grid = torch.stack([x, y], dim=3).to(images.dtype)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _centers(n_pixels: int, share: torch.Tensor) -> torch.Tensor:
+    """Where in a box, from -1 to 1, the pixels of the resized box are read, (n, n_pixels).
+
+    Not beyond the centres of the box's outermost pixels, as it takes that `share` (n, 1) of the
+    image: interpolation would mix in what is outside.
+    """
+    half_a_pixel = 1 / n_pixels
+    centers = torch.linspace(half_a_pixel - 1, 1 - half_a_pixel, n_pixels, device=share.device)
+    limit = (1 - half_a_pixel / share).clamp(min=0)
+    return centers.to(share.dtype).clamp(-limit, limit)
 
 
 def per_image(values: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from .._training import Task, distributed
+from .._training import Task, at_least_float32, distributed
 from ._augmentations import ImageAugmentation, as_augmentation
 from ._encoder_network import EncoderNetwork
 from ._preprocessing import as_float
@@ -52,7 +53,7 @@ class PretextTask(Task):
         own = (own + n * torch.arange(n_copies, device=views.device)[:, None]).ravel()
         if type(self.augment) is not ImageAugmentation:
             return self._augment(views, generator)[own]
-        drawn = self.augment.draw(n_copies * n, views.shape[1], generator)
+        drawn = self.augment.draw(n_copies * n, views.shape[1:], generator)
         return self.augment.apply(views, {name: values[own] for name, values in drawn.items()})
 
     def _augment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -69,10 +70,12 @@ class PretextTask(Task):
         target = () if self.target is None else (self._project(batch),)
         # losses of half precision would be too coarse, and cost little
         with torch.autocast(batch.device.type, enabled=False):
-            loss = self.network.objective(embedding.float(), *target)
+            loss = self.network.objective(at_least_float32(embedding), *target)
+        _check_loss(loss, self.network.objective)
         with torch.no_grad():
-            directions = nn.functional.normalize(embedding.detach().float())
-            spread = directions.std(dim=0).mean() * embedding.shape[1] ** 0.5
+            directions = nn.functional.normalize(at_least_float32(embedding.detach()))
+            deviation = distributed.standard_deviation(directions)
+            spread = deviation.mean() * embedding.shape[1] ** 0.5
         return {"loss": loss, "embedding_std": spread, "mean_direction": directions.mean(dim=0)}
 
     def after_step(self, progress: float) -> None:
@@ -98,7 +101,23 @@ class PretextTask(Task):
         assert self.target is not None
         embedding = self.target(batch)
         with torch.autocast(batch.device.type, enabled=False):
-            return self.target.objective.project(embedding.float())
+            return self.target.objective.project(at_least_float32(embedding))
+
+
+def _check_loss(loss: Any, objective: nn.Module) -> None:
+    """Refuse what an objective of the user's own returns if it cannot be minimised."""
+    name = type(objective).__name__
+    advice = "return a scalar tensor, the mean loss, computed from the embedding"
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f"objective {name} returned a {type(loss).__name__}; {advice}")
+    if loss.ndim > 0:
+        shape = tuple(loss.shape)
+        raise ValueError(f"objective {name} returned a tensor of shape {shape}; {advice}")
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise ValueError(
+            f"objective {name} returned a loss without a gradient; {advice}, without detach() or "
+            "item()"
+        )
 
 
 def concentration(resultant: float, n_dimensions: int) -> float:

@@ -1,4 +1,4 @@
-"""Features of networks that were trained elsewhere."""
+"""Features of pretrained networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn.utils import check_random_state
 
 from .._base import atomic_fit
 from .._sklearn_compat import Interval, StrOptions
-from .._training import resolve_device, seeded
+from .._training import SeededDraws, resolve_device
 from .._validation import check_samples
 from ._architectures import load_torchvision
-from ._backbones import as_backbone
-from ._base_encoder import NetworkEncoder
+from ._backbones import as_backbone, takes_images
+from ._base_encoder import BaseEncoder
 from ._encoder_network import EncoderNetwork
 from ._preprocessing import Preprocessing
 
@@ -24,46 +24,52 @@ from ._preprocessing import Preprocessing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class PretrainedEncoder(NetworkEncoder):
-    """Features of a network that is not trained here.
+class PretrainedEncoder(BaseEncoder):
+    """Features of a pretrained network.
 
-    ``fit`` only loads the network and looks at the shape of X. For fine-tuning on X pass the
-    encoder as `backbone` of :class:`SelfSupervisedEncoder`. Features from another data set are
-    convenient, and can fail where that one is different (NSA section 3.2.5, on street-view
-    digits): compare with a network that was trained on X.
+    ``fit`` loads the network and checks that it takes samples of the shape of X. Nothing is
+    trained. To fine-tune the network on X, pass the encoder as the `backbone` of
+    :class:`SelfSupervisedEncoder`.
+
+    Pretrained features help most when there are few images. They can fail when X differs a lot
+    from the images that the network was trained on (section 3.2.5 of [1]_ shows this for
+    street-view digits), so compare them with a network that is trained on X.
 
     Parameters
     ----------
     backbone : str or torch.nn.Module, default="resnet18"
-        Name of one of torchvision's classifiers, of which the last linear layer is left out, or a
-        module that maps float samples to (n, width), (n, channels, height, width) or
-        (n, tokens, width). It is copied.
-    weights : str or path-like, default="DEFAULT"
-        For a name: one of torchvision's weights, such as "IMAGENET1K_V1", which are downloaded
-        when first used, or a file with a state dict. Modules keep the weights that they have.
+        Name of a classifier of torchvision, whose last linear layer is removed, or a module that
+        maps float samples to (n, width), (n, channels, height, width) or (n, tokens, width). The
+        module is copied. Gray images are repeated as three channels for networks that take
+        colour images.
+    weights : str, path-like or None, default="DEFAULT"
+        Weights of a network that is given by name: the name of torchvision's weights, such as
+        "IMAGENET1K_V1", which are downloaded when first used; the path of a file with a state
+        dict; or None for random weights. Ignored for modules, which keep their weights.
     layers : {"blocks", "last"} or list of str, default="blocks"
-        Layers that ``transform`` returns. "blocks" are ``conv_block_n`` (flattened), what the
-        network ends with at each resolution, and ``conv_block_n (1x1)`` (averaged over
-        positions); of networks without convolutions ``dense_block_n``, its direct children.
-        "last" is the last of them. A list may also name submodules, with " (1x1)" to average.
+        Layers that ``transform`` returns. "blocks" are the last outputs at each resolution,
+        flattened (``conv_block_n``) and averaged over positions (``conv_block_n (1x1)``). For a
+        network without convolutions they are the outputs of its direct children
+        (``dense_block_n``). "last" is the last block. A list may also contain names of
+        submodules; append " (1x1)" to average over positions.
     max_map_width : int or None, default=256
-        Flattened maps with more values are projected to this many by a random projection that
-        keeps angles on average. None keeps all values.
+        Flattened maps with more values are reduced to this many by a random projection that
+        preserves angles on average. None keeps all values.
     image_size : int or None, default=None
-        Images are resized to this height and width. None leaves them, but for weights by name
-        takes 224.
+        Height and width to which images are resized. None means 224 for a network given by name,
+        and no resizing for a module.
     mean : sequence of float, optional
-        Per channel, what was subtracted from the network's training images. Gray images are
-        repeated in as many channels. None is torchvision's for weights by name, else 0.
+        Mean of each channel, subtracted from images in [0, 1]. Gray images are repeated as that
+        many channels. None means that of ImageNet for a network given by name, else 0.
     std : sequence of float, optional
-        Per channel, what the network's training images were then divided by. None is
-        torchvision's for weights by name, else 1.
+        Standard deviation of each channel, by which images are then divided. None means that of
+        ImageNet for a network given by name, else 1.
     image_shape : tuple (height, width) or (height, width, channels), optional
-        Shape of the images whose pixels are the rows of a 2-D X.
+        Shape of the images if X is 2-D and each row holds the pixels of an image.
     device : str, default="auto"
-        "auto" is the CUDA device, if there is one, and else the CPU.
+        "auto" is the CUDA device if there is one, otherwise the CPU.
     random_state : int, RandomState instance or None, default=0
-        Seed of the random projections.
+        Seed of the random projections and of random weights.
 
     Attributes
     ----------
@@ -78,6 +84,17 @@ class PretrainedEncoder(NetworkEncoder):
     feature_names_in_ : array of str
         Column names, if the training samples had any.
 
+    See Also
+    --------
+    SelfSupervisedEncoder : Trains a network on X.
+    NSADetector : Detects anomalies by the features of an encoder.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA):
+       compact distributions for robust self-supervised anomaly detection", 2022.
+       https://arxiv.org/abs/2203.10344
+
     Examples
     --------
     >>> import numpy as np
@@ -91,8 +108,8 @@ class PretrainedEncoder(NetworkEncoder):
 
     _parameter_constraints: dict = {
         "backbone": [str, torch.nn.Module],
-        "weights": [str, os.PathLike],
-        "layers": [StrOptions({"blocks", "all", "last"}), list],
+        "weights": [str, os.PathLike, None],
+        "layers": [StrOptions({"blocks", "last"}), list],
         "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
         "image_size": [Interval(Integral, 1, None, closed="left"), None],
         "mean": ["array-like", None],
@@ -129,7 +146,7 @@ class PretrainedEncoder(NetworkEncoder):
 
     @atomic_fit
     def fit(self, X, y=None):
-        """Load the network.
+        """Load the network and choose its layers.
 
         Parameters
         ----------
@@ -150,12 +167,20 @@ class PretrainedEncoder(NetworkEncoder):
         """
         X = check_samples(self, X, reset=True, image_shape=self.image_shape)
         resolve_device(self.device)
-        network = self._load(X.shape[1:])
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with seeded(seed, torch.device("cpu")):
+        with SeededDraws(seed):
+            network = self._load(X.shape[1:])
             self.layer_slices_ = self._prepare_layers(network, X)
         self._keep_network(network, X, "its weights or mean and std do not suit X")
         return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = not self._takes_images() or self.image_shape is not None
+        return tags
+
+    def _takes_images(self) -> bool:
+        return isinstance(self.backbone, str) or takes_images(self.backbone)
 
     def _load(self, sample_shape: tuple[int, ...]) -> EncoderNetwork:
         """Preprocessing and backbone for samples of this shape."""
@@ -165,6 +190,11 @@ class PretrainedEncoder(NetworkEncoder):
             sample_shape = (n_channels, *(preprocessing.image_size or sample_shape[1:]))
         module = self.backbone
         if isinstance(module, str):
+            if len(sample_shape) == 1:
+                raise ValueError(
+                    f"backbone={module!r} takes images, but X is a table; pass images, or "
+                    "image_shape if its rows are flattened images"
+                )
             module = load_torchvision(module, self.weights)
         return EncoderNetwork(as_backbone(module, sample_shape), preprocessing)
 

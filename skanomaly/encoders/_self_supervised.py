@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from numbers import Integral, Real
 
@@ -11,23 +10,14 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from .._base import atomic_fit
-from .._sklearn_compat import CallbackSupportMixin, Interval, StrOptions, with_callbacks
-from .._training import (
-    OPTIMIZERS,
-    Recipe,
-    check_training_parameters,
-    distributed,
-    resolve_device,
-    seeded,
-    train,
-)
+from .._sklearn_compat import Interval, StrOptions, with_callbacks
+from .._training import OPTIMIZERS, DeepEstimator, SeededDraws
 from .._validation import check_samples, refuse_overflow
-from ._assembly import make_augmentation, make_network
-from ._augmentations import PRESETS
-from ._base_encoder import NetworkEncoder
+from ._augmentations import PRESETS, make_augmentation
+from ._base_encoder import BaseEncoder
+from ._encoder_network import make_network
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from .objectives import OBJECTIVES
@@ -36,7 +26,7 @@ MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
 
 
-class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
+class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
     """Learn features of images or tables from augmented views, without labels (NSA section 2).
 
     ``fit`` trains a network so that two random views of a sample agree; ``transform`` returns the
@@ -165,6 +155,7 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
     """
 
     _parameter_constraints: dict = {
+        **DeepEstimator._parameter_constraints,
         "objective": [StrOptions(set(OBJECTIVES)), callable],
         "normalize": [StrOptions({"both", "embedding", "projection"}), None],
         "backbone": [str, torch.nn.Module, PretrainedEncoder],
@@ -173,22 +164,12 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         "augment": [StrOptions(set(PRESETS)), callable, None],
         "image_shape": [tuple, None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left"), None],
-        "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
         "accumulation_steps": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "warmup": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "compile": ["boolean"],
-        "callbacks": [list, None],
-        "checkpoint": [str, os.PathLike, None],
         "warm_start": ["boolean"],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -219,6 +200,18 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         random_state=None,
         verbose=0,
     ):
+        super().__init__(
+            max_epochs=max_epochs,
+            max_time=max_time,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            precision=precision,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.objective = objective
         self.normalize = normalize
         self.backbone = backbone
@@ -227,22 +220,12 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         self.augment = augment
         self.image_shape = image_shape
         self.temperature = temperature
-        self.max_epochs = max_epochs
-        self.max_time = max_time
-        self.batch_size = batch_size
         self.accumulation_steps = accumulation_steps
         self.optimizer = optimizer
-        self.learning_rate = learning_rate
         self.warmup = warmup
         self.weight_decay = weight_decay
-        self.precision = precision
         self.compile = compile
-        self.callbacks = callbacks
-        self.checkpoint = checkpoint
         self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
 
     @atomic_fit
     @with_callbacks
@@ -304,12 +287,11 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
         return self._train(X, go_on=hasattr(self, "network_"))
 
     def _train(self, X, *, go_on: bool):
-        check_training_parameters(self)
+        self._check_training_parameters()
         X = check_samples(self, X, reset=not go_on, image_shape=self.image_shape)
         if len(X) < 2:
             raise ValueError(f"Found {len(X)} sample(s), a minimum of 2 is required to train")
-        device = resolve_device(self.device)
-        distributed.join_processes(device)
+        device, seed = self._start_training()
         if not go_on:
             self.__dict__.pop("scaler_", None)  # of an earlier fit on a table
             if X.ndim == 2:
@@ -317,30 +299,36 @@ class SelfSupervisedEncoder(CallbackSupportMixin, NetworkEncoder):
                 self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
         samples = self._scale(X)
         samples = samples.astype(np.float32) if X.ndim == 2 else samples
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        seed = distributed.from_first_process(seed)
-        with seeded(seed, device):
+        with SeededDraws(seed):
             if go_on:
                 network = copy.deepcopy(self.network_).to(torch.float32)
             else:
+                backbone = self.backbone
+                if isinstance(backbone, PretrainedEncoder):
+                    backbone = backbone._load(X.shape[1:])
                 network = make_network(
-                    samples, self.backbone, self.objective, self.normalize, self.temperature
+                    samples, backbone, self.objective, self.normalize, self.temperature
                 )
                 self.layer_slices_ = self._prepare_layers(network, samples)
             task = PretextTask(network, make_augmentation(samples, self.augment, device))
-            self.history_ = train(
-                self,
-                task.to(device).to(memory_format=torch.channels_last),
-                samples,
-                X,
-                recipe=Recipe.of(self),
-                device=device,
-                seed=seed,
-                fitted_attributes=lambda task: {
-                    "network_": self._make_ready(copy.deepcopy(task.network), samples)
-                },
-                start=network if go_on else None,
-            )
+        self._run_training(
+            task.to(device).to(memory_format=torch.channels_last),
+            samples,
+            X,
+            self._make_recipe(
+                accumulation_steps=self.accumulation_steps,
+                optimizer=self.optimizer,
+                weight_decay=self.weight_decay,
+                warmup=self.warmup,
+                compile=self.compile,
+            ),
+            device=device,
+            seed=seed,
+            fitted_attributes=lambda task: {
+                "network_": self._make_ready(copy.deepcopy(task.network), samples)
+            },
+            initial_network=network if go_on else None,
+        )
         self._warn_if_collapsed()
         advice = f"pass a learning_rate below {self.learning_rate:g}"
         self._keep_network(network, samples, advice)

@@ -8,21 +8,31 @@ from ._simsiam import SimSiam, prediction_loss
 
 
 class BYOL(SimSiam):
-    """Each view's prediction must point where a slower copy of the network projects the other.
+    """BYOL: predict the direction in which a slower copy of the network projects the other view.
 
-    The target's weights are an exponential moving average of the trained ones. Its momentum tau
-    rises along a cosine, ``1 - (1 - target_momentum) (cos(pi k / K) + 1) / 2`` in step k of K, as
-    in Grill et al. (2020).
+    The weights of the copy, the target network, are an exponential moving average of the trained
+    ones [1]_. Its momentum rises along a cosine; in step k of K it is::
+
+        1 - (1 - target_momentum) * (cos(pi * k / K) + 1) / 2
 
     Parameters
     ----------
     embedding_dim : int
         Width of the backbone's embedding.
-    target_momentum : float
-        Momentum in the first step. 0.99 suits some thousand steps; the authors take 0.996 for
+    target_momentum : float, default=0.99
+        Momentum in the first step. 0.99 works for a few thousand steps; the authors use 0.996 for
         hundreds of thousands.
     **options
-        As of :class:`SimSiam`.
+        Parameters of :class:`SimSiam`.
+
+    See Also
+    --------
+    SimSiam : Without a target network.
+
+    References
+    ----------
+    .. [1] J.-B. Grill et al., "Bootstrap Your Own Latent: A New Approach to Self-Supervised
+       Learning", NeurIPS 2020. https://arxiv.org/abs/2006.07733
     """
 
     def __init__(self, embedding_dim: int, *, target_momentum: float = 0.99, **options):

@@ -8,33 +8,46 @@ from torch.nn.functional import normalize
 
 
 class Objective(nn.Module):
-    """Base class: a projector with the normalisations of NSA, to which a subclass adds a loss.
+    """Base class of the objectives: a projector with the two normalisations of NSA [1]_.
 
-    A subclass defines ``forward(embedding)``: the scalar loss, a mean over samples, of embeddings
-    (2n, embedding_dim), whose rows i and n + i are views of sample i. It may replace
-    ``self.projector`` and add modules of its own.
+    A subclass defines ``forward(embedding)``, which returns the loss: a scalar, the mean over the
+    samples. The embeddings have the shape (2n, embedding_dim), and rows i and n + i are the two
+    views of sample i. A subclass may replace ``self.projector`` and add other modules.
 
     Parameters
     ----------
     embedding_dim : int
         Width of the backbone's embedding.
-    normalize_embedding : bool
+    normalize_embedding : bool, default=True
         Divide the embedding by its norm before the projector ("normalise f", section 2.3).
-    normalize_projection : bool
+    normalize_projection : bool, default=True
         Divide the projection by its norm ("normalise g", section 2.4).
-    hidden_dim, projection_dim : int
-        Widths of the projector's hidden layers and of the projection.
-    n_layers : int
-        Depth of the projector.
+    hidden_dim : int, default=256
+        Width of the hidden layers of the projector.
+    projection_dim : int, default=128
+        Width of the projection.
+    n_layers : int, default=3
+        Number of layers of the projector.
 
     Attributes
     ----------
     target_momentum : float or None
-        Not None: ``forward(embedding, target)`` also gets the projections (2n, projection_dim)
-        of a copy of the network that follows it with this momentum at first, and 1 at the end.
+        If it is not None, ``forward(embedding, target)`` also gets the projections
+        (2n, projection_dim) of a target network, whose weights are a moving average of the
+        trained ones. The momentum has this value at first and rises to 1.
     shifted : bool
-        Views are of each image in its four rotations by 90 degrees: n is four times the number of
-        images, and i, i + n/4, i + n/2 and i + 3n/4 are the same image.
+        If true, there are views of each image in its four rotations by 90 degrees: n is four times
+        the number of images, and i, i + n/4, i + n/2 and i + 3n/4 are the same image.
+
+    See Also
+    --------
+    SimCLR, ShiftedSimCLR, SimSiam, BYOL : The objectives that have names.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA):
+       compact distributions for robust self-supervised anomaly detection", 2022.
+       https://arxiv.org/abs/2203.10344
     """
 
     target_momentum: float | None = None

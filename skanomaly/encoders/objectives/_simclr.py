@@ -10,19 +10,37 @@ from ._objective import Objective
 
 
 class SimCLR(Objective):
-    """Tell the other view of the same sample from all other views of the batch (NT-Xent).
+    """SimCLR: find the other view of a sample among all views of the batch.
 
-    `normalize_projection` has no effect: the loss compares directions only, and no stop-gradient
-    hides the norm from the projector (section 3.1).
+    With projections z of the 2n views, cosine similarities s(i, j) and temperature t, the loss of
+    view i, whose other view is j, is NT-Xent [1]_::
+
+        -log( exp(s(i, j) / t) / sum over k != i of exp(s(i, k) / t) )
+
+    `normalize_projection` has no effect, because the loss compares directions only and has no
+    stop-gradient (section 3.1 of [2]_).
 
     Parameters
     ----------
     embedding_dim : int
         Width of the backbone's embedding.
-    temperature : float
+    temperature : float, default=0.2
         Divides the cosine similarities.
     **options
-        As of :class:`Objective`.
+        Parameters of :class:`Objective`.
+
+    See Also
+    --------
+    ShiftedSimCLR : Rotated images are negatives as well.
+    SimSiam : Needs no negatives.
+
+    References
+    ----------
+    .. [1] T. Chen, S. Kornblith, M. Norouzi and G. Hinton, "A Simple Framework for Contrastive
+       Learning of Visual Representations", ICML 2020. https://arxiv.org/abs/2002.05709
+    .. [2] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA):
+       compact distributions for robust self-supervised anomaly detection", 2022.
+       https://arxiv.org/abs/2203.10344
     """
 
     def __init__(self, embedding_dim: int, *, temperature: float = 0.2, **options):
@@ -43,8 +61,17 @@ class SimCLR(Objective):
 class ShiftedSimCLR(SimCLR):
     """SimCLR(-): rotations of an image by 90, 180 and 270 degrees are negatives of it.
 
-    The rotated images are samples of their own (Tack et al., 2020): the paper's "negative
-    augmentations", for data whose orientation is part of being normal.
+    The rotated images are treated as samples of their own [1]_. Use it when the orientation is
+    part of what makes an image normal.
+
+    See Also
+    --------
+    SimCLR : The parameters are the same.
+
+    References
+    ----------
+    .. [1] J. Tack, S. Mo, J. Jeong and J. Shin, "CSI: Novelty Detection via Contrastive Learning
+       on Distributionally Shifted Instances", NeurIPS 2020. https://arxiv.org/abs/2007.08176
     """
 
     shifted = True

@@ -9,19 +9,40 @@ from ._objective import Objective, make_head
 
 
 class SimSiam(Objective):
-    """Each view's prediction must point where the other view's projection points.
+    """SimSiam: predict the direction of the other view's projection.
 
-    With `normalize_projection` the projector receives the norm-removing gradient that the
-    stop-gradient would block (section 2.4).
+    With projections z1 and z2 of the two views [1]_, predictions p = h(z) and D the negative
+    cosine similarity, the loss is equation (1) of [2]_::
+
+        D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2
+
+    With `normalize_projection`, z is divided by its norm before the prediction. The projector then
+    gets the gradient that removes its norm, which the stop-gradient would block (section 2.4
+    of [2]_).
 
     Parameters
     ----------
     embedding_dim : int
         Width of the backbone's embedding.
-    hidden_dim, projection_dim : int
-        Widths of the hidden layers and of the projection.
+    hidden_dim : int, default=256
+        Width of the hidden layers.
+    projection_dim : int, default=128
+        Width of the projection.
     **options
-        As of :class:`Objective`.
+        Parameters of :class:`Objective`.
+
+    See Also
+    --------
+    BYOL : Predicts the projection of a slower copy of the network.
+    SimCLR : Compares each view with all other views.
+
+    References
+    ----------
+    .. [1] X. Chen and K. He, "Exploring Simple Siamese Representation Learning", CVPR 2021.
+       https://arxiv.org/abs/2011.10566
+    .. [2] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA):
+       compact distributions for robust self-supervised anomaly detection", 2022.
+       https://arxiv.org/abs/2203.10344
     """
 
     def __init__(
