@@ -38,6 +38,7 @@ from ._uncertainty import (
     fit_encoder,
     fit_scaler,
     held_out_mask,
+    held_out_norms,
     log_norm,
     log_variances,
     mean_of_columns,
@@ -146,7 +147,8 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         Per epoch: the mean ``loss`` of a network, the mean ``log_variance``, ``learning_rate``,
         ``seconds`` and ``samples_per_second``.
     training_scores_ : float64 array of shape (n_samples,)
-        ``score_samples`` of the training samples by the networks that were not trained on them.
+        Scores of the training samples by the networks that were not trained on them. These are
+        few, so their mean is shrunk until it spreads as the scores of new samples do.
     held_out_ : bool array of shape (n_samples,)
         Whether there was such a network. If not, the score is by all of them.
     offset_ : float
@@ -492,14 +494,11 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         with np.errstate(over="ignore"):  # of samples far outside
             return np.nan_to_num(self.scaler_.transform(embeddings))
 
-    def _score_training_samples(self, X, scaled: np.ndarray, rows: np.ndarray) -> None:
-        """By the networks that were not trained on the sample, or by all if there is none."""
-        mask = held_out_mask(rows, len(scaled))
-        self.held_out_ = mask.any(axis=1)
-        mask[~self.held_out_] = True
-        scores = np.empty(len(scaled))
-        for batch, norms in self._log_norms(scaled):
-            scores[batch] = -np.average(norms, axis=1, weights=mask[batch])
+    def _score_training_samples(self, X: np.ndarray, scaled: np.ndarray, rows: np.ndarray) -> None:
+        held_out = held_out_mask(rows, len(scaled))
+        self.held_out_ = held_out.any(axis=1)
+        norms = np.concatenate([norms for _, norms in self._log_norms(scaled)])
+        scores = -held_out_norms(norms, held_out)
         if not np.isfinite(scores).all():
             raise FloatingPointError(
                 "the scores of training samples are not finite: pass a learning_rate below "

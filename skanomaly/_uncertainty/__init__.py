@@ -2,6 +2,7 @@
 
 from ._embedding import embed, embed_views, fit_encoder
 from ._experts import product_of_experts
+from ._held_out import held_out_norms
 from ._losses import OBJECTIVES
 from ._row_sampling import bounds, draw_columns, draw_rows, held_out_mask
 from ._row_views import ROW_VIEWS, RowViews
@@ -27,6 +28,7 @@ __all__ = [
     "fit_encoder",
     "fit_scaler",
     "held_out_mask",
+    "held_out_norms",
     "log_norm",
     "log_variances",
     "mean_of_columns",
