@@ -122,7 +122,8 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
     precision : {"auto", "float32", "bfloat16"}, default="float32"
         Arithmetic of the networks in training. Scores are float64.
     callbacks : list of callable, optional
-        Called after each epoch with ``history_`` so far; training ends when one returns True.
+        Functions that are called after each epoch with ``history_`` so far; training ends when one
+        returns True.
     checkpoint : path-like, optional
         File that keeps the state of the training, as of :class:`SelfSupervisedEncoder`. It needs
         an int as `random_state`.
@@ -159,6 +160,16 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         Number of values per sample.
     feature_names_in_ : array of str
         Column names, if the training samples had any.
+
+    See Also
+    --------
+    NSADetector : Detector that scores self-supervised features by angles.
+    SelfSupervisedEncoder : The encoder of images.
+
+    References
+    ----------
+    .. [1] M. Wu and N. Goodman, "A Simple Framework for Uncertainty in Contrastive Learning",
+       2020. `arXiv:2010.02038 <https://arxiv.org/abs/2010.02038>`_
 
     Examples
     --------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import get_config
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
@@ -212,6 +213,24 @@ def test_a_fitted_encoder_is_not_fitted_again(table):
     detector = DUMDetector(FrozenEstimator(encoder), **QUICK).fit(table)
     assert detector.transform(table).shape == (300, 2)
     assert_array_equal(detector.encoder_.components_, encoder.components_)
+
+
+class Watched(PCA):
+    """Writes down whether it was told that its input is finite."""
+
+    def fit(self, X, y):
+        self.assumed = [get_config()["assume_finite"]]
+        return super().fit(X)
+
+    def transform(self, X):
+        self.assumed.append(get_config()["assume_finite"])
+        return super().transform(X)
+
+
+def test_samples_are_checked_once(table):
+    detector = DUMDetector(Watched(2), **QUICK).fit(table)
+    detector.predict(table)
+    assert detector.encoder_.assumed == [True] * 3 and not get_config()["assume_finite"]
 
 
 def test_checkpoint_goes_on_where_it_was(table, tmp_path):
