@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
@@ -26,12 +25,8 @@ from ._uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
     SCALINGS,
-    RowViews,
     UncertaintyTask,
-    VarianceNetworks,
-    bounds,
     compare_with,
-    draw_columns,
     draw_rows,
     embed,
     embed_views,
@@ -41,6 +36,7 @@ from ._uncertainty import (
     held_out_norms,
     log_norm,
     log_variances,
+    make_networks,
     mean_of_columns,
     stack_embeddings,
 )
@@ -325,10 +321,32 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         scaled = self.scaler_.transform(embeddings)
         random_state = np.random.RandomState(seed)
         rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
-        networks = self._make_networks(scaled, seed, random_state)
-        stacks = self._make_stacks(X, scaled, rows, networks, seed)
+        with SeededDraws(seed):
+            networks = make_networks(
+                scaled,
+                self.n_estimators,
+                self.max_features,
+                self.hidden_layers,
+                self.covariance,
+                random_state,
+            )
+        stacks = stack_embeddings(scaled[:, None], rows, networks)
+        if self.augment is not None:
+            used, place = np.unique(rows, return_inverse=True)
+            views = embed_views(X[used], self.augment, self._scale, seed)
+            views = stack_embeddings(views, place.reshape(rows.shape), networks)
+            stacks = np.concatenate([stacks, views], axis=2)
+        task = UncertaintyTask(
+            networks.to(device),
+            self.views,
+            objective=self.objective,
+            bag_size=self.bag_size,
+            trim=self.trim,
+            norm=self.norm,
+            sampled=self.expectation == "sampled",
+        )
         self._run_training(
-            self._make_task(networks, device),
+            task.to(device),
             stacks,
             X,
             self._make_recipe(optimizer="adam", weight_decay=0.0, schedule=self.schedule),
@@ -465,40 +483,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 f"checkpoint with random_state={self.random_state}: a later call would draw other "
                 "samples for the networks; pass an int as random_state"
             )
-
-    def _make_networks(self, scaled, seed, random_state) -> VarianceNetworks:
-        columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
-        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
-        n_outputs = columns.shape[1] if self.covariance == "diag" else 1
-        with SeededDraws(seed):
-            return VarianceNetworks(
-                torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs
-            )
-
-    def _make_stacks(self, X, scaled, rows, networks, seed) -> np.ndarray:
-        """Embeddings of the samples that each network is trained on, and of their views."""
-        stacks = stack_embeddings(scaled[:, None], rows, networks)
-        if self.augment is None:
-            return stacks
-        used, place = np.unique(rows, return_inverse=True)
-        views = embed_views(X[used], self.augment, self._scale, seed)
-        views = stack_embeddings(views, place.reshape(rows.shape), networks)
-        return np.concatenate([stacks, views], axis=2)
-
-    def _make_task(self, networks: VarianceNetworks, device: torch.device) -> UncertaintyTask:
-        views = self.views
-        if isinstance(views, str):
-            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
-            views = RowViews(views, low[:, None].to(device), high[:, None].to(device))
-        return UncertaintyTask(
-            networks,
-            views,
-            objective=self.objective,
-            bag_size=self.bag_size,
-            trim=self.trim,
-            norm=self.norm,
-            sampled=self.expectation == "sampled",
-        ).to(device)
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
         embeddings = embed(self.encoder_, X).clip(-LARGEST, LARGEST)

@@ -10,7 +10,13 @@ from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
 from ._stacks import stack_embeddings
 from ._uncertainty_task import UncertaintyTask
-from ._variance_networks import VarianceNetworks, log_norm, log_variances, mean_of_columns
+from ._variance_networks import (
+    VarianceNetworks,
+    log_norm,
+    log_variances,
+    make_networks,
+    mean_of_columns,
+)
 
 __all__ = [
     "OBJECTIVES",
@@ -31,6 +37,7 @@ __all__ = [
     "held_out_norms",
     "log_norm",
     "log_variances",
+    "make_networks",
     "mean_of_columns",
     "product_of_experts",
     "stack_embeddings",
