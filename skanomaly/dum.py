@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
@@ -26,20 +25,18 @@ from ._uncertainty import (
     OBJECTIVES,
     ROW_VIEWS,
     SCALINGS,
-    RowViews,
     UncertaintyTask,
-    VarianceNetworks,
-    bounds,
     compare_with,
-    draw_columns,
     draw_rows,
     embed,
     embed_views,
     fit_encoder,
     fit_scaler,
     held_out_mask,
+    held_out_norms,
     log_norm,
     log_variances,
+    make_networks,
     mean_of_columns,
     stack_embeddings,
 )
@@ -121,7 +118,8 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
     precision : {"auto", "float32", "bfloat16"}, default="float32"
         Arithmetic of the networks in training. Scores are float64.
     callbacks : list of callable, optional
-        Called after each epoch with ``history_`` so far; training ends when one returns True.
+        Functions that are called after each epoch with ``history_`` so far; training ends when one
+        returns True.
     checkpoint : path-like, optional
         File that keeps the state of the training, as of :class:`SelfSupervisedEncoder`. It needs
         an int as `random_state`.
@@ -146,7 +144,8 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         Per epoch: the mean ``loss`` of a network, the mean ``log_variance``, ``learning_rate``,
         ``seconds`` and ``samples_per_second``.
     training_scores_ : float64 array of shape (n_samples,)
-        ``score_samples`` of the training samples by the networks that were not trained on them.
+        Scores of the training samples by the networks that were not trained on them. These are
+        few, so their mean is shrunk until it spreads as the scores of new samples do.
     held_out_ : bool array of shape (n_samples,)
         Whether there was such a network. If not, the score is by all of them.
     offset_ : float
@@ -157,6 +156,16 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         Number of values per sample.
     feature_names_in_ : array of str
         Column names, if the training samples had any.
+
+    See Also
+    --------
+    NSADetector : Detector that scores self-supervised features by angles.
+    SelfSupervisedEncoder : The encoder of images.
+
+    References
+    ----------
+    .. [1] M. Wu and N. Goodman, "A Simple Framework for Uncertainty in Contrastive Learning",
+       2020. `arXiv:2010.02038 <https://arxiv.org/abs/2010.02038>`_
 
     Examples
     --------
@@ -312,10 +321,32 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         scaled = self.scaler_.transform(embeddings)
         random_state = np.random.RandomState(seed)
         rows = draw_rows(len(X), self.n_estimators, self.max_samples, random_state)
-        networks = self._make_networks(scaled, seed, random_state)
-        stacks = self._make_stacks(X, scaled, rows, networks, seed)
+        with SeededDraws(seed):
+            networks = make_networks(
+                scaled,
+                self.n_estimators,
+                self.max_features,
+                self.hidden_layers,
+                self.covariance,
+                random_state,
+            )
+        stacks = stack_embeddings(scaled[:, None], rows, networks)
+        if self.augment is not None:
+            used, place = np.unique(rows, return_inverse=True)
+            views = embed_views(X[used], self.augment, self._scale, seed)
+            views = stack_embeddings(views, place.reshape(rows.shape), networks)
+            stacks = np.concatenate([stacks, views], axis=2)
+        task = UncertaintyTask(
+            networks.to(device),
+            self.views,
+            objective=self.objective,
+            bag_size=self.bag_size,
+            trim=self.trim,
+            norm=self.norm,
+            sampled=self.expectation == "sampled",
+        )
         self._run_training(
-            self._make_task(networks, device),
+            task.to(device),
             stacks,
             X,
             self._make_recipe(optimizer="adam", weight_decay=0.0, schedule=self.schedule),
@@ -453,53 +484,16 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 "samples for the networks; pass an int as random_state"
             )
 
-    def _make_networks(self, scaled, seed, random_state) -> VarianceNetworks:
-        columns = draw_columns(scaled.shape[1], self.n_estimators, self.max_features, random_state)
-        low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
-        n_outputs = columns.shape[1] if self.covariance == "diag" else 1
-        with SeededDraws(seed):
-            return VarianceNetworks(
-                torch.from_numpy(columns), low, high, self.hidden_layers, n_outputs
-            )
-
-    def _make_stacks(self, X, scaled, rows, networks, seed) -> np.ndarray:
-        """Embeddings of the samples that each network is trained on, and of their views."""
-        stacks = stack_embeddings(scaled[:, None], rows, networks)
-        if self.augment is None:
-            return stacks
-        used, place = np.unique(rows, return_inverse=True)
-        views = embed_views(X[used], self.augment, self._scale, seed)
-        views = stack_embeddings(views, place.reshape(rows.shape), networks)
-        return np.concatenate([stacks, views], axis=2)
-
-    def _make_task(self, networks: VarianceNetworks, device: torch.device) -> UncertaintyTask:
-        views = self.views
-        if isinstance(views, str):
-            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
-            views = RowViews(views, low[:, None].to(device), high[:, None].to(device))
-        return UncertaintyTask(
-            networks,
-            views,
-            objective=self.objective,
-            bag_size=self.bag_size,
-            trim=self.trim,
-            norm=self.norm,
-            sampled=self.expectation == "sampled",
-        ).to(device)
-
     def _scale(self, X: np.ndarray) -> np.ndarray:
         embeddings = embed(self.encoder_, X).clip(-LARGEST, LARGEST)
         with np.errstate(over="ignore"):  # of samples far outside
             return np.nan_to_num(self.scaler_.transform(embeddings))
 
-    def _score_training_samples(self, X, scaled: np.ndarray, rows: np.ndarray) -> None:
-        """By the networks that were not trained on the sample, or by all if there is none."""
-        mask = held_out_mask(rows, len(scaled))
-        self.held_out_ = mask.any(axis=1)
-        mask[~self.held_out_] = True
-        scores = np.empty(len(scaled))
-        for batch, norms in self._log_norms(scaled):
-            scores[batch] = -np.average(norms, axis=1, weights=mask[batch])
+    def _score_training_samples(self, X: np.ndarray, scaled: np.ndarray, rows: np.ndarray) -> None:
+        held_out = held_out_mask(rows, len(scaled))
+        self.held_out_ = held_out.any(axis=1)
+        norms = np.concatenate([norms for _, norms in self._log_norms(scaled)])
+        scores = -held_out_norms(norms, held_out)
         if not np.isfinite(scores).all():
             raise FloatingPointError(
                 "the scores of training samples are not finite: pass a learning_rate below "

@@ -273,7 +273,7 @@ stacks = np.stack([X, X[::-1]], axis=1)[:, :, None]
 for objective, bag_size in [("likelihood", 2), ("dot", 3)]:
     with SeededDraws(0):
         limits = torch.full((4,), -2.0), torch.full((4,), 2.0)
-        networks = VarianceNetworks(torch.arange(4).expand(2, 4), *limits, (8,), 4)
+        networks = VarianceNetworks(torch.arange(4).repeat(2, 1), *limits, (8,), 4)
     task = UncertaintyTask(
         networks.double(),
         RowViews("uniform", *limits),

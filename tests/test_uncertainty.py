@@ -20,6 +20,7 @@ from skanomaly._uncertainty import (
     draw_rows,
     fit_scaler,
     held_out_mask,
+    held_out_norms,
     log_norm,
     log_variances,
     mean_of_columns,
@@ -174,6 +175,30 @@ def test_rows_of_networks(n_samples, n_networks, max_samples, seed):
         assert not mask.any()
     elif n_samples >= 5:
         assert rows.shape[1] <= min(max_samples, 0.8 * n_samples)
+
+
+def test_held_out_norms_spread_like_those_of_new_samples(rng):
+    """Networks underestimate the norms of the samples that they were trained on."""
+    n, n_networks = 4000, 16
+    norms = rng.normal(size=(n, 1)) + rng.normal(size=(1, n_networks))
+    norms += rng.normal(scale=3, size=(n, n_networks))
+    new = norms.mean(axis=1)
+    held_out = rng.random((n, n_networks)) < 0.2
+    chosen = held_out.any(axis=1)
+    found = held_out_norms(np.where(held_out, norms, norms - 5), held_out)
+    assert_allclose(found[~chosen], new[~chosen] - 5)
+    assert found[chosen].mean() == pytest.approx(new.mean(), abs=0.1)
+    assert found[chosen].std() == pytest.approx(new.std(), rel=0.06)
+    means = np.average(norms[chosen], axis=1, weights=held_out[chosen])
+    assert means.std() > 1.5 * new.std()  # as they are
+
+
+def test_held_out_norms_without_noise_or_held_out_networks(rng):
+    norms = np.repeat(rng.normal(size=(5, 1)), 3, axis=1)
+    held_out = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=bool)
+    assert np.isfinite(held_out_norms(norms, held_out)).all()
+    assert_allclose(held_out_norms(np.ones((5, 3)), held_out), 1)
+    assert_allclose(held_out_norms(norms, ~held_out & held_out), norms[:, 0])
 
 
 def test_bounds_leave_extremes_out():

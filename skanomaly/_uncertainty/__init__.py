@@ -3,13 +3,20 @@
 from ..encoders._row_views import ROW_VIEWS, RowViews
 from ._embedding import embed, embed_views, fit_encoder
 from ._experts import product_of_experts
+from ._held_out import held_out_norms
 from ._losses import OBJECTIVES
 from ._row_sampling import bounds, draw_columns, draw_rows, held_out_mask
 from ._scaling import SCALINGS, fit_scaler
 from ._shift import compare_with
 from ._stacks import stack_embeddings
 from ._uncertainty_task import UncertaintyTask
-from ._variance_networks import VarianceNetworks, log_norm, log_variances, mean_of_columns
+from ._variance_networks import (
+    VarianceNetworks,
+    log_norm,
+    log_variances,
+    make_networks,
+    mean_of_columns,
+)
 
 __all__ = [
     "OBJECTIVES",
@@ -27,8 +34,10 @@ __all__ = [
     "fit_encoder",
     "fit_scaler",
     "held_out_mask",
+    "held_out_norms",
     "log_norm",
     "log_variances",
+    "make_networks",
     "mean_of_columns",
     "product_of_experts",
     "stack_embeddings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .._training import Task, at_least_float32, distributed
-from ..encoders._row_views import Views
+from ..encoders._row_views import RowViews, Views
 from ._experts import product_of_experts
 from ._losses import OBJECTIVES
 from ._variance_networks import VarianceNetworks, log_norm
@@ -22,9 +22,10 @@ class UncertaintyTask(Task):
     Parameters
     ----------
     networks : VarianceNetworks
-        The networks that are trained.
-    views : callable or None
-        ``views(rows, generator)`` returns a random view of each row.
+        The networks that are trained, on the device.
+    views : str, callable or None
+        ``views(rows, generator)`` returns a random view of each row; or the name of a kind of
+        `RowViews`, which stay within the bounds of the networks.
     objective : str
         Name of one of `OBJECTIVES`. "likelihood" takes bags of views of one sample, which is the
         target; the others pairs of bags of different samples, each the target of the other.
@@ -43,7 +44,7 @@ class UncertaintyTask(Task):
     def __init__(
         self,
         networks: VarianceNetworks,
-        views: Views | None,
+        views: str | Views | None,
         *,
         objective: str,
         bag_size: int,
@@ -53,6 +54,9 @@ class UncertaintyTask(Task):
     ):
         super().__init__()
         self.networks = networks
+        if isinstance(views, str):
+            low, high = (limit[networks.columns] for limit in (networks.low, networks.high))
+            views = RowViews(views, low[:, None], high[:, None])
         self.views = views
         self.objective = OBJECTIVES[objective]
         self.has_bags_of_views = objective == "likelihood"

@@ -13,6 +13,7 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from .._training import scoring_device
+from ._row_sampling import bounds, draw_columns
 
 SCORING_VALUES = 2**18  # of a layer of all networks that are held at once; fits the cache of a core
 
@@ -96,6 +97,21 @@ class VarianceNetworks(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, torch.relu_(x) if i else x, weight)
         return x
+
+
+def make_networks(
+    scaled: np.ndarray,
+    n_networks: int,
+    max_features: int | None,
+    hidden_layers: Sequence[int],
+    covariance: str,
+    random_state: np.random.RandomState,
+) -> VarianceNetworks:
+    """Networks for scaled embeddings (n, n_features), each for random coordinates of them."""
+    columns = draw_columns(scaled.shape[1], n_networks, max_features, random_state)
+    low, high = (torch.from_numpy(limit.astype(np.float32)) for limit in bounds(scaled))
+    n_outputs = columns.shape[1] if covariance == "diag" else 1
+    return VarianceNetworks(torch.from_numpy(columns), low, high, hidden_layers, n_outputs)
 
 
 def log_variances(

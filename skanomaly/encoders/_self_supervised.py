@@ -71,8 +71,9 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         Views of images: "color", "grayscale", "digits" (never mirrored) or "texture" (any
         orientation). A callable ``augment(batch, generator)`` returns a random view of a batch,
         on its device: floats of shape (n, channels, height, width) in [0, 1], or standardised
-        columns (n, n_features). Callables of one argument, such as modules of kornia, draw from
-        torch's generator, which is seeded. None is "color" or :class:`ColumnCorruption`.
+        columns (n, n_features). A callable of one argument, such as a module of kornia, may draw
+        from torch's global generator: its draws are taken from a seeded generator instead. None
+        is "color" or :class:`ColumnCorruption`.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
     temperature : float, default=0.2
@@ -102,20 +103,22 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         it: GPUs, and CPUs with such instructions. Features and scores are float32 or better.
     compile : bool, default=False
         Compile the network with ``torch.compile``, which needs a C++ compiler and pays off in long
-        trainings on GPUs.
+        trainings on GPUs. Networks that draw random numbers, such as for dropout, are not compiled.
     callbacks : list of callable, optional
-        Called after each epoch with ``history_`` so far; training ends when one returns True, as
-        :class:`EarlyStopping` does. What has a method ``record`` is called with the encoder as it
-        is and adds to ``history_``, as :class:`~skanomaly.diagnostics.EmbeddingDiagnostics` does.
+        Functions that are called after each epoch with ``history_`` so far; training ends when one
+        returns True, as :class:`EarlyStopping` does. Objects with a method ``record``, such as
+        :class:`~skanomaly.diagnostics.EmbeddingDiagnostics`, are passed the encoder as it is, and
+        return a dict that is added to ``history_``.
         scikit-learn's own callbacks are set with ``set_callbacks``.
     checkpoint : path-like, optional
-        File that keeps the state of the training. Killed at any moment, the same call goes on
-        where it was, and on the same CPU ends with the same weights. When training has ended, the
-        call returns the trained network at once. A checkpoint of another training is refused;
-        going on with ``partial_fit`` or `warm_start` is another one, too.
+        File that keeps the state of the training. If the process is killed, the same call resumes
+        the training, and on the same CPU ends with the same weights. Once training has ended, the
+        call returns the trained network at once. A checkpoint that is damaged or belongs to
+        another training is refused; continuing with ``partial_fit`` or `warm_start` is another
+        training, too.
     warm_start : bool, default=False
-        ``fit`` goes on from the network of the last fit, whose backbone and objective are kept,
-        with a fresh optimizer.
+        ``fit`` continues from the network of the last fit, with its backbone and objective and a
+        fresh optimizer.
     device : str, default="auto"
         "auto" trains on the CUDA device, if there is one, and else on the CPU. The fitted
         network is kept on the CPU and moved for each ``transform``; where the device is missing,
@@ -143,6 +146,17 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         Number of values per sample.
     feature_names_in_ : array of str
         Column names, if the training samples had any.
+
+    See Also
+    --------
+    PretrainedEncoder : Features of a network that is trained already.
+    NSADetector : Anomaly detector that trains this encoder and scores its features.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA):
+       compact distributions for robust self-supervised Anomaly Detection", 2022.
+       `arXiv:2203.10344 <https://arxiv.org/abs/2203.10344>`_
 
     Examples
     --------
