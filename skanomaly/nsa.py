@@ -225,6 +225,10 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         self._finish_fit(scores, TrainingRows.of(X))
         return self
 
+    @property
+    def _is_trimmed(self) -> bool:  # type: ignore[override]
+        return getattr(self.scorer_, "trim", 0) > 0
+
     def _fit_scorer(self, X) -> np.ndarray:
         """Fit the scorer, and return scores of the training samples as if they were new."""
         features = self._transform(X)

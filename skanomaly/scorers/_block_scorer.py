@@ -31,6 +31,10 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
 
     trim: float
 
+    @property
+    def _is_trimmed(self) -> bool:  # type: ignore[override]
+        return self.trim > 0
+
     def transform(self, X):
         """The paper's score as a feature: ``-score_samples(X)``, higher for outliers.
 
