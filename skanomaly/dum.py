@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import OutlierDetector, atomic_fit
@@ -445,12 +444,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
             If there are fewer than 2 samples in X, in a window or among those that were held out.
         """
         norms = -self.score_samples(X)
-        size = len(norms) if window is None else window
-        if not 2 <= size <= len(norms):
-            raise ValueError(
-                f"X has {len(norms)} samples, window={window}; a test needs at least 2 samples in "
-                "each window, and one window"
-            )
         if reference is not None:
             expected = -self.score_samples(reference)
         else:
@@ -460,11 +453,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 f"{len(expected)} samples of the training distribution are held out, at least 2 "
                 "are needed; pass them as `reference`, or fit with max_samples and more estimators"
             )
-        n_windows = len(norms) // size
-        result = compare_with(expected, np.split(norms[: n_windows * size], n_windows))
-        if window is None:
-            return Bunch(**{name: float(values[0]) for name, values in result.items()})
-        return result
+        return compare_with(expected, norms, window)
 
     def _check_parameters(self) -> None:
         self._check_training_parameters()
