@@ -157,10 +157,12 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     def _checked_scores(self, X, method: str) -> Array:
         """Scores of input from the user, to the public method of that name."""
         X = self._check_input(X, method)
-        scores = self._score_samples(X)
-        if self._known is None:
-            return scores
-        return replace_known(self._known.find(X), scores, self.training_scores_)
+        return replace_known(self._find_known(X), self._score_samples(X), self.training_scores_)
+
+    def _find_known(self, X: Array) -> np.ndarray:
+        """Which training sample each validated sample is, or -1."""
+        n_samples = (next(iter(X.values())) if isinstance(X, dict) else X).shape[0]
+        return np.full(n_samples, -1) if self._known is None else self._known.find(X)
 
     def _check_input(self, X, method: str) -> Array:
         check_is_fitted(self)

@@ -354,7 +354,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
             fitted_attributes=lambda task: {"networks_": copy.deepcopy(task.networks).cpu().eval()},
         )
         self.networks_ = networks.cpu().eval()
-        self._known = TrainingRows.of(X)
         self._score_training_samples(X, scaled, rows)
         return self
 
@@ -488,7 +487,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 "the scores of training samples are not finite: pass a learning_rate below "
                 f"{self.learning_rate:g}"
             )
-        self._finish_fit(scores, self._known)
+        self._finish_fit(scores, TrainingRows.of(X))
 
     def _score_samples(self, X):
         scaled = self._scale(X)

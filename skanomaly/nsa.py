@@ -162,7 +162,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             If X is not what was fitted, or the encoder has no such layer.
         """
         X = self._check_input(X, "explain")
-        known = self._known.find(X)
+        known = self._find_known(X)
         features = self._transform(X)
         if hasattr(self.scorer_, "explain"):
             explanation = self.scorer_.explain(features, training_index=known)

@@ -85,7 +85,7 @@ def test_enough_samples_do_not_warn(rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "detector", [MahalanobisCosine(), MahalanobisCosine(whiten=False), CenterCosine()]
+    "detector", [MahalanobisCosine(), MahalanobisCosine(whiten=False), NeighborDistance()]
 )
 def test_training_rows_are_recognised_within_rounding(rng, detector, dtype):
     """A PCA rounds a row that comes alone in another way than in a batch."""
@@ -95,6 +95,13 @@ def test_training_rows_are_recognised_within_rounding(rng, detector, dtype):
     assert_array_equal(scores, detector.training_scores_)
     assert_array_equal([pipeline.score_samples(row[None])[0] for row in X[:50]], scores[:50])
     assert (pipeline.predict(X) == -1).sum() == 15
+
+
+def test_training_rows_of_any_score_are_recognised_within_rounding(table):
+    for detector in (CenterCosine(), FeatureEnsemble("all")):
+        detector.fit(table)
+        assert_array_equal(detector.score_samples(table * (1 + 1e-6)), detector.training_scores_)
+        assert (detector.score_samples(table * 1.01) != detector.training_scores_).any()
 
 
 @pytest.mark.parametrize("detector", [NeighborDistance(trim=0.1), MahalanobisCosine(trim=0.1)])
