@@ -17,11 +17,11 @@ import numpy as np
 from _accuracy import accuracy, near_duplicates, unit
 from _memory import PeakMemory, in_new_process
 from _report import write_report
+from skanomaly.scorers._neighbors import AngularNeighbors
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from skanomaly import MahalanobisCosine
-from skanomaly.scorers._neighbors import AngularNeighbors
 
 TILE = (1024, 4096)  # queries, rows
 REPEATS = 5
