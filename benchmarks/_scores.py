@@ -6,12 +6,12 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KernelDensity, NearestNeighbors
+from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import OneClassSVM
 
-from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine
+from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance
 
 
 class UnitVariance(TransformerMixin, BaseEstimator):
@@ -44,20 +44,6 @@ class CosineTimesNorm(BaseEstimator):
         return (X @ self.directions_.T).max(axis=1)
 
 
-class NeighborDistance(BaseEstimator):
-    """Mean Euclidean distance to the nearest training samples."""
-
-    def __init__(self, n_neighbors=1):
-        self.n_neighbors = n_neighbors
-
-    def fit(self, X, y=None):
-        self.nearest_ = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute").fit(X)
-        return self
-
-    def score_samples(self, X):
-        return -self.nearest_.kneighbors(X)[0].mean(axis=1)
-
-
 class PCAReconstruction(PCA):
     """Squared error of what the leading components keep."""
 
@@ -82,7 +68,7 @@ OTHER_SCORES = {
     "droc_kde": make_pipeline(Normalizer(), UnitVariance(), KernelDensity(bandwidth=20**-0.5)),
     "ssd": make_pipeline(Normalizer(), MahalanobisDistance()),
     "csi": CosineTimesNorm(),
-    "dn2": NeighborDistance(2),
+    "dn2": NeighborDistance(2, standardize=False),
 }
 NEAREST = ("k_cos", "k_cos_mah")
 CENTER = ("c_cos", "c_cos_mah")

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
 from ._sklearn_compat import Interval, StrOptions
-from ._training_rows import TrainingRows
+from ._training_rows import TrainingRows, replace_known
 from ._validation import check_table
 
 AUTO_CONTAMINATION = 0.05
@@ -56,7 +56,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     contamination: str | float
     offset_: float
     training_scores_: Array
-    _known: TrainingRows
+    _known: TrainingRows | None = None  # a part of an ensemble leaves them to it
+    _is_trimmed = False  # whether training samples were left out of the fit
 
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
@@ -134,7 +135,20 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError
             If X is not what was fitted, or has values that are not finite.
+
+        Warns
+        -----
+        UserWarning
+            If the most anomalous training samples were left out of the fit, by `trim`: p-values of
+            new samples are then too small, since those that were kept fit too well.
         """
+        if self._is_trimmed:
+            warnings.warn(
+                "p-values are too small after a fit with trim, which leaves the most anomalous "
+                "training samples out; fit with trim=0 for p-values that hold",
+                UserWarning,
+                stacklevel=2,
+            )
         scores = self._checked_scores(X, "p_values")
         xp = namespace(scores)
         n_below = xp.searchsorted(xp.sort(self.training_scores_), scores, side="right")
@@ -143,7 +157,12 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     def _checked_scores(self, X, method: str) -> Array:
         """Scores of input from the user, to the public method of that name."""
         X = self._check_input(X, method)
-        return self._known.recall(X, self._score_samples(X), self.training_scores_)
+        return replace_known(self._find_known(X), self._score_samples(X), self.training_scores_)
+
+    def _find_known(self, X: Array) -> np.ndarray:
+        """Which training sample each validated sample is, or -1."""
+        n_samples = (next(iter(X.values())) if isinstance(X, dict) else X).shape[0]
+        return np.full(n_samples, -1) if self._known is None else self._known.find(X)
 
     def _check_input(self, X, method: str) -> Array:
         check_is_fitted(self)

@@ -85,10 +85,6 @@ class TrainingRows:
         """Scores of the training samples, one for all that are equal."""
         return namespace(scores).take(scores, like(self._place, scores), axis=0)
 
-    def recall(self, X: Array | dict[str, Array], scores: Array, training_scores: Array) -> Array:
-        """`scores`, but for training samples their training scores."""
-        return replace_known(self.find(X), scores, training_scores)
-
     def _project(self, X: Array, block: int) -> np.ndarray:
         parts = []
         for rows in _rows(X):

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import OutlierDetector, atomic_fit
@@ -355,7 +354,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
             fitted_attributes=lambda task: {"networks_": copy.deepcopy(task.networks).cpu().eval()},
         )
         self.networks_ = networks.cpu().eval()
-        self._known = TrainingRows.of(X)
         self._score_training_samples(X, scaled, rows)
         return self
 
@@ -445,12 +443,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
             If there are fewer than 2 samples in X, in a window or among those that were held out.
         """
         norms = -self.score_samples(X)
-        size = len(norms) if window is None else window
-        if not 2 <= size <= len(norms):
-            raise ValueError(
-                f"X has {len(norms)} samples, window={window}; a test needs at least 2 samples in "
-                "each window, and one window"
-            )
         if reference is not None:
             expected = -self.score_samples(reference)
         else:
@@ -460,11 +452,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 f"{len(expected)} samples of the training distribution are held out, at least 2 "
                 "are needed; pass them as `reference`, or fit with max_samples and more estimators"
             )
-        n_windows = len(norms) // size
-        result = compare_with(expected, np.split(norms[: n_windows * size], n_windows))
-        if window is None:
-            return Bunch(**{name: float(values[0]) for name, values in result.items()})
-        return result
+        return compare_with(expected, norms, window)
 
     def _check_parameters(self) -> None:
         self._check_training_parameters()
@@ -499,7 +487,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 "the scores of training samples are not finite: pass a learning_rate below "
                 f"{self.learning_rate:g}"
             )
-        self._finish_fit(scores, self._known)
+        self._finish_fit(scores, TrainingRows.of(X))
 
     def _score_samples(self, X):
         scaled = self._scale(X)

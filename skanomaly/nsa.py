@@ -162,7 +162,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             If X is not what was fitted, or the encoder has no such layer.
         """
         X = self._check_input(X, "explain")
-        known = self._known.find(X)
+        known = self._find_known(X)
         features = self._transform(X)
         if hasattr(self.scorer_, "explain"):
             explanation = self.scorer_.explain(features, training_index=known)
@@ -224,6 +224,10 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         self._reference = self._choose_reference(X)
         self._finish_fit(scores, TrainingRows.of(X))
         return self
+
+    @property
+    def _is_trimmed(self) -> bool:  # type: ignore[override]
+        return getattr(self.scorer_, "trim", 0) > 0
 
     def _fit_scorer(self, X) -> np.ndarray:
         """Fit the scorer, and return scores of the training samples as if they were new."""

@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -346,7 +347,18 @@ def test_disk_that_becomes_full(images, tmp_path, monkeypatch):
 
 
 def test_saving_takes_a_small_share_of_the_time(images, tmp_path, monkeypatch):
-    writes = []
-    monkeypatch.setattr(Checkpoint, "_write", lambda self, state: writes.append(time.sleep(0.3)))
-    fit(images, tmp_path / "state", max_epochs=20)
-    assert len(writes) <= 4  # the first, the last and hardly one between
+    now, writes = [0.0], []
+
+    def look():
+        now[0] += 0.5  # an epoch's worth
+        return now[0]
+
+    def write(self, state):
+        writes.append(len(state["history"]))
+        now[0] += 1.0
+
+    monkeypatch.setattr(checkpoint_module, "time", SimpleNamespace(monotonic=look))
+    monkeypatch.setattr(Checkpoint, "_write", write)
+    fit(images, tmp_path / "state", max_epochs=100)
+    # a write costs 1.5 seconds, and so may happen every 30 seconds or 60 epochs
+    assert writes[0] == 0 and writes[-1] == 100 and len(writes) == 3

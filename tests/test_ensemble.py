@@ -14,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
 
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine
+from skanomaly._base import training_scores
+from skanomaly._whitening import Whitening
 
 GROUPS = {"conv_block_1": slice(0, 3), "head_layer_1": [3, 4]}
 
@@ -158,7 +160,8 @@ def test_explain_after_trimming_names_positions_in_X(rng):
     _, indices = ensemble.explain(X[[0, 7]] * 1.0001).neighbors["all/k_cos"]
     assert_array_equal(ensemble.explain(X[[7]]).contributions.shape, (1, 2))
     similarity = X @ X[7] / np.linalg.norm(X, axis=1)
-    assert indices[1, 0] == np.argsort(similarity)[-2]
+    assert indices[1, 0] == 7  # a new sample, since its length differs
+    assert ensemble.explain(X[[7]]).neighbors["all/k_cos"][1] == np.argsort(similarity)[-2]
 
 
 @pytest.mark.parametrize(
@@ -170,17 +173,37 @@ def test_explain_after_trimming_names_positions_in_X(rng):
             ValueError,
             r"pass 'ens', 'all' or a list of \(name, detector",
         ),
-        ({"groups": {"a": "vw"}}, ValueError, "group 'a' is 'vw'; pass a slice, or a list of"),
-        ({"groups": {"a": 3}}, ValueError, "group 'a' is 3; pass a slice, or a list of"),
+        (
+            {"groups": {"a": "vw"}},
+            ValueError,
+            "group 'a' names the column 'v', but X has no column names",
+        ),
+        (
+            {"groups": {"a": 3}},
+            ValueError,
+            "group 'a' is 3; pass a slice, positions below 5 or names",
+        ),
         ({"groups": {"a": []}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": slice(5, 9)}}, ValueError, "group 'a' has no columns"),
         ({"groups": {"a": [0, 5]}}, ValueError, "positions below 5"),
         ({"groups": {"a": [0.5]}}, ValueError, "positions below 5 or names of columns"),
-        ({"groups": {"a": ["x", 1]}}, ValueError, "positions below 5 or names of columns"),
-        ({"groups": {"a": ["x"]}}, ValueError, "'a' names columns, but X has no column names"),
-        ({"groups": {"a": slice("v", "x")}}, ValueError, "pass a slice of positions or a list"),
+        (
+            {"groups": {"a": ["x", 1]}},
+            ValueError,
+            "names the column 'x', but X has no column names",
+        ),
+        (
+            {"groups": {"a": ["x"]}},
+            ValueError,
+            "'a' names the column 'x', but X has no column names",
+        ),
+        (
+            {"groups": {"a": slice("v", "x")}},
+            ValueError,
+            "pass a slice, positions below 5 or names",
+        ),
         ({"groups": {0: [1]}}, ValueError, "groups has the key 0; pass names that are str"),
-        ({"groups": {"a": [0, 1, 0]}}, ValueError, "group 'a' has column 0 twice"),
+        ({"groups": {"a": [0, 1, 0]}}, ValueError, "groups 'a' and 'a' share column 0"),
         ({"scorers": [(1, CenterCosine())]}, ValueError, "the name 1; pass names that are str"),
         ({"groups": {"a": [0, 1], "b": slice(1, 3)}}, ValueError, "'a' and 'b' share column 1"),
         (
@@ -222,7 +245,7 @@ def test_bad_parameters(table, parameters, error, message):
 
 def test_missing_columns(table):
     frame = pd.DataFrame(table, columns=list("vwxyz"))
-    with pytest.raises(ValueError, match=r"group 'a' names columns that X lacks: \['q'\]"):
+    with pytest.raises(ValueError, match=r"group 'a' names the column 'q', but X has"):
         FeatureEnsemble(groups={"a": ["v", "q"]}).fit(frame)
 
 
@@ -266,18 +289,91 @@ def test_scorers_are_set_before_their_parameters(table):
 
 
 class OwnScores(MahalanobisCosine):
-    def score_samples(self, X):
-        return (super().score_samples(X) * 1e-12).tolist()
+    def _score_rows(self, block):
+        return super()._score_rows(block) * 2
 
 
-def test_subclasses_and_small_scores_of_members(table):
-    """What a subclass changes counts, and so do scores that differ by little."""
+def test_what_a_subclass_changes_counts(table):
     own = FeatureEnsemble([("own", OwnScores())]).fit(table)
     plain = FeatureEnsemble([("plain", MahalanobisCosine())]).fit(table)
-    assert_allclose(own.members_[0][2].training_scores_, plain.members_[0][2].training_scores_)
     low, high = plain.ranges_[0]
-    expected = (-np.array(own.members_[0][2].score_samples(table + 1)) - low) / (high - low)
+    expected = (-2 * plain.members_[0][2].score_samples(table + 1) - low) / (high - low)
     assert_allclose(-own.score_samples(table + 1), expected)
+
+
+BLOCKS = {"early": slice(0, 2), "late": slice(2, 5)}
+
+
+@pytest.mark.parametrize("trim", [0.0, 0.1])
+@pytest.mark.parametrize("scorers", ["all", [("density", KernelDensity())]])
+def test_blocks_by_name_are_groups_of_columns(rng, table, scorers, trim):
+    """A dict of blocks, or its items one by one, as of an encoder."""
+    queries = np.concatenate([rng.normal(size=(7, 5)) + 2, table[:3]])
+    of_columns = FeatureEnsemble(scorers, groups=BLOCKS, trim=trim).fit(table)
+    blocks = {name: table[:, columns] for name, columns in BLOCKS.items()}
+    asked = {name: queries[:, columns] for name, columns in BLOCKS.items()}
+    for X in (blocks, iter(blocks.items())):
+        of_blocks = FeatureEnsemble(scorers, trim=trim).fit(X)
+        assert of_blocks.groups_ == BLOCKS and of_blocks.n_features_in_ == 5
+        assert_allclose(of_blocks.training_scores_, of_columns.training_scores_)
+        assert_allclose(of_blocks.score_samples(asked), of_columns.score_samples(queries))
+        explanation, expected = of_blocks.explain(asked), of_columns.explain(queries)
+        assert_allclose(explanation.contributions, expected.contributions)
+        assert explanation.members == expected.members
+    joined = FeatureEnsemble(scorers, groups={"some": [0, 4]}, trim=trim).fit(blocks)
+    expected = FeatureEnsemble(scorers, groups={"some": [0, 4]}, trim=trim).fit(table)
+    assert_allclose(joined.score_samples(asked), expected.score_samples(queries))
+
+
+@pytest.mark.parametrize(
+    "blocks, message",
+    [
+        ({}, "X has no blocks"),
+        ({"a": np.ones(4)}, r"block 'a' has shape \(4,\)"),
+        ({"a": np.ones((1, 3))}, r"Found 1 sample\(s\) in block 'a'"),
+        ({"a": np.eye(4), "b": np.ones((3, 2))}, "block 'b' has 3 samples, but others have 4"),
+        ({"a": np.full((4, 2), np.nan)}, "block 'a' contains NaN"),
+    ],
+)
+def test_bad_blocks(blocks, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureEnsemble().fit(blocks)
+
+
+def test_blocks_of_other_widths_are_refused(table):
+    ensemble = FeatureEnsemble().fit({"a": table})
+    with pytest.raises(ValueError, match=r"widths \{'b': 5\}, but .* was fitted on \{'a': 5\}"):
+        ensemble.score_samples({"b": table})
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_a_whitening_is_fitted_and_applied_once(table, monkeypatch, center):
+    """However many scores of a block need it."""
+    calls = []
+    for name in ("fit", "transform"):
+        original = getattr(Whitening, name)
+        monkeypatch.setattr(
+            Whitening, name, lambda s, X, f=original, n=name: calls.append((n, len(X))) or f(s, X)
+        )
+    scorers = [("k", MahalanobisCosine(center=center)), ("k3", MahalanobisCosine(3, center=center))]
+    scorers += [] if center else [("c", CenterCosine())]
+    ensemble = FeatureEnsemble(scorers).fit(table)
+    assert [c for c in calls if c[1] > 1] == [("fit", 60), ("transform", 60)]
+    calls.clear()
+    ensemble.score_samples(table[:9] + 0.1)
+    assert calls == [("transform", 9)]
+
+
+def test_frozen_members_score_other_samples(rng):
+    """Leave-one-out scores of what they were fitted on are not those of these samples."""
+    A, B = rng.normal(size=(2, 40, 3)) + 4
+    frozen = FrozenEstimator(MahalanobisCosine().fit(A))
+    ensemble = FeatureEnsemble([("a", frozen)]).fit(B)
+    expected = frozen.score_samples(B)
+    span = np.ptp(expected)
+    assert_allclose(ensemble.training_scores_, (expected - expected.max()) / span)
+    frozen = FrozenEstimator(FeatureEnsemble().fit(A))
+    assert_allclose(training_scores(frozen, B), frozen.score_samples(B))
 
 
 def test_fit_without_y_and_fitted_members(table):

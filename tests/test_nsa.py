@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import LocalOutlierFactor
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from skanomaly import (
     FeatureEnsemble,
     MahalanobisCosine,
+    NeighborDistance,
     NSADetector,
     OneClassKFold,
     SelfSupervisedEncoder,
@@ -49,25 +51,77 @@ def test_is_the_composition_of_its_parts(images, detector):
     assert_array_equal(detector.training_scores_, by_hand.training_scores_)
 
 
-def test_defaults():
+def test_defaults(images, table):
     detector = NSADetector(verbose=1)
-    images, table = np.zeros((9, 1, 8, 8)), np.zeros((4, 2))
-    encoder = detector._make_encoder(images)
-    assert encoder.get_params() == SelfSupervisedEncoder(verbose=1).get_params()
-    encoder = detector._make_encoder(table)
-    assert (encoder.layers, encoder.max_epochs) == (["columns", "dense_block_1"], 50)
-
-
-def test_default_scorers(images, table):
+    assert detector._make_encoder(images[:, None]).get_params() == (
+        SelfSupervisedEncoder(verbose=1).get_params()
+    )
     assert NSADetector(ENCODER).fit(images).scorer_.scorers == "all"
     last = clone(ENCODER).set_params(layers="last")
     assert NSADetector(last).fit(images).scorer_.scorers == "ens"
-    for X, n_neighbors in ((table, 5), (table[:4], 3)):
-        ((name, scorer),) = NSADetector(ENCODER).fit(X).scorer_.scorers
-        assert (name, scorer.n_neighbors, scorer.whiten) == ("k_cos", n_neighbors, False)
-    assert NSADetector(PCA(2)).fit(table).scorer_.scorers == "ens"
     flat = SelfSupervisedEncoder(max_epochs=0, image_shape=(12, 12))
     assert NSADetector(flat).fit(images.reshape(24, -1)).scorer_.scorers == "all"
+
+
+def test_tables_are_scored_by_distances(table):
+    for X, n_neighbors in ((table, 5), (table[:4], 3)):
+        expected = NeighborDistance(n_neighbors).fit(X)
+        detector = NSADetector().fit(X)
+        assert detector.scorer_.get_params() == expected.get_params()
+        assert_allclose(detector.training_scores_, expected.training_scores_)
+        assert_allclose(detector.score_samples(X + 0.1), expected.score_samples(X + 0.1))
+    assert isinstance(NSADetector(PCA(2)).fit(table).scorer_, NeighborDistance)
+    trained = NSADetector(ENCODER, random_state=0).fit(table)
+    assert list(trained.scorer_.groups_) == [
+        "columns",
+        "dense_block_1",
+        "dense_block_2",
+        "dense_block_3",
+    ]
+    assert isinstance(trained.scorer_.members_[0][2], NeighborDistance)
+
+
+@pytest.mark.parametrize("scorer", [None, MahalanobisCosine(), FeatureEnsemble()])
+def test_frozen_parts(images, scorer):
+    """A trained encoder with another scorer, and a fitted scorer."""
+    encoder = clone(ENCODER).set_params(random_state=0).fit(images)
+    detector = NSADetector(FrozenEstimator(encoder), scorer).fit(images[:20])
+    expected = NSADetector(clone(encoder), scorer).fit(images)
+    assert detector.encoder_.estimator is encoder
+    frozen = NSADetector(FrozenEstimator(encoder), FrozenEstimator(expected.scorer_))
+    scores = frozen.fit(images[:20]).score_samples(images[20:][:, ::-1])
+    assert_allclose(scores, expected.score_samples(images[20:][:, ::-1]), atol=1e-5)
+    assert len(frozen.training_scores_) == 20
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        FeatureEnsemble("all"),
+        FeatureEnsemble(groups={"a": slice(0, 300), "b": [400, 500]}),
+        FeatureEnsemble(trim=0.1),
+        MahalanobisCosine(),
+    ],
+)
+def test_the_same_image_has_one_score(images, scorer):
+    """As uint8, divided by 255 as float32 or float64, alone or in a batch, explained or scored."""
+    detector = NSADetector(ENCODER, scorer, random_state=0).fit(images)
+    scores = detector.score_samples(images)
+    for X in (images / 255, (images / 255).astype(np.float32)):
+        assert_array_equal(detector.score_samples(X), scores)
+        assert_array_equal(detector.score_samples(X[3:4]), scores[3:4])
+        explained = detector.explain(X[3:4]).contributions.sum(axis=1)
+        assert_allclose(explained, -scores[3:4], rtol=1e-12)
+    assert_allclose(detector.explain(images).contributions.sum(axis=1), -scores, rtol=1e-12)
+
+
+def test_parameters_of_the_default_parts(images):
+    with pytest.raises(ValueError, match=r"pass encoder=SelfSupervisedEncoder\(\) to set"):
+        NSADetector().set_params(encoder__max_epochs=5)
+    with pytest.raises(ValueError, match=r"scorer__trim cannot be set while scorer is None"):
+        NSADetector().set_params(scorer__trim=0.1)
+    detector = NSADetector().set_params(encoder=SelfSupervisedEncoder(), encoder__max_epochs=5)
+    assert detector.encoder.max_epochs == 5
 
 
 def test_training_samples_have_leave_one_out_scores_in_any_batch(images, detector):

@@ -1,5 +1,6 @@
 """Random numbers depend on the seed alone, whatever other threads draw."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -42,15 +43,17 @@ def test_threads_train_what_one_after_the_other_trains(images):
     expected = [fit(images, seed) for fit, seed in jobs]
     assert not np.array_equal(expected[0], expected[1])
     torch.manual_seed(0)
-    undisturbed = torch.rand(300).tolist()
-    torch.manual_seed(0)
+    drawn = []
     with ThreadPoolExecutor(len(jobs)) as pool:
         fits = [pool.submit(fit, images, seed) for fit, seed in jobs]
-        drawn = [float(torch.rand(())) for _ in range(300)]
+        while not all(running.done() for running in fits):
+            drawn.append(float(torch.rand(())))
+            time.sleep(1e-3)
         found = [running.result() for running in fits]
     for one, other in zip(found, expected, strict=True):
         assert_array_equal(one, other)
-    assert drawn == undisturbed
+    undisturbed = torch.rand(len(drawn), generator=torch.Generator().manual_seed(0))
+    assert drawn == undisturbed.tolist()
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -286,14 +286,17 @@ def test_least_certain_samples_are_trimmed():
 
 
 def test_shift_test_is_welchs(rng):
-    reference, window = rng.normal(size=50), rng.normal(0.5, 2, size=30)
-    result = compare_with(reference, [window, reference])
-    expected = stats.ttest_ind(window, reference, equal_var=False)
-    assert result.statistic[0] == expected.statistic and result.p_value[0] == expected.pvalue
-    deviation = np.sqrt((window.var(ddof=1) + reference.var(ddof=1)) / 2)
-    assert result.effect_size[0] == pytest.approx((window.mean() - reference.mean()) / deviation)
-    assert result.p_value[1] == 1 and result.effect_size[1] == 0
-    constant = compare_with(np.ones(3), [np.ones(2), np.full(2, 2.0)])
+    reference, new = rng.normal(size=50), rng.normal(0.5, 2, size=30)
+    result = compare_with(reference, new)
+    expected = stats.ttest_ind(new, reference, equal_var=False)
+    assert_allclose([result.statistic, result.p_value], expected, rtol=1e-12)
+    deviation = np.sqrt((new.var(ddof=1) + reference.var(ddof=1)) / 2)
+    assert result.effect_size == pytest.approx((new.mean() - reference.mean()) / deviation)
+    windows = compare_with(reference, np.r_[new, reference[:40]], window=30)
+    assert windows.p_value.shape == (2,) and windows.p_value[0] == result.p_value
+    same = compare_with(reference, reference)
+    assert same.p_value == 1 and same.effect_size == 0
+    constant = compare_with(np.ones(3), np.array([1.0, 1, 2, 2]), window=2)
     assert constant.p_value.tolist() == [1, 0] and constant.effect_size.tolist() == [0, np.inf]
 
 

@@ -147,7 +147,7 @@ class DeepEstimator(CallbackSupportMixin, BaseEstimator):
                 fitted: Any = copy.copy(self)
                 for name, value in fitted_attributes(task).items():
                     setattr(fitted, name, value)
-                fitted.history_ = list(history)
+                fitted.history_ = history[:-1]  # this epoch is being recorded
                 history[-1] |= recorder.record(fitted)
             # copies, since what callbacks write into them must not reach the checkpoint
             answers = [c([dict(r) for r in history]) for c in callbacks if callable(c)]

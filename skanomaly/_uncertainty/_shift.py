@@ -7,23 +7,42 @@ from scipy import stats
 from sklearn.utils import Bunch
 
 
-def compare_with(reference: np.ndarray, windows: list[np.ndarray]) -> Bunch:
-    """Welch's t-test and effect size of each window of values against the reference.
+def compare_with(reference: np.ndarray, values: np.ndarray, window: int | None = None) -> Bunch:
+    """Welch's t-test and effect size of values, or of each window of them, against the reference.
 
     Parameters
     ----------
-    reference : array (n,)
+    reference : array (n_reference,)
         At least 2 values.
-    windows : list of arrays
-        At least 2 values each.
+    values : array (n,)
+        Those to compare.
+    window : int, optional
+        Number of values in a window; a last window of fewer is left out. None compares all.
 
     Returns
     -------
     result : Bunch
-        ``statistic``, ``p_value`` and ``effect_size``, arrays with one entry for each window.
+        ``statistic``, ``p_value`` and ``effect_size``: floats, or arrays with one entry for each
+        window.
+
+    Raises
+    ------
+    ValueError
+        If a window, or all, holds fewer than 2 values.
     """
-    tests = np.array([_compare(window, reference) for window in windows])
-    return Bunch(statistic=tests[:, 0], p_value=tests[:, 1], effect_size=tests[:, 2])
+    size = len(values) if window is None else window
+    if not 2 <= size <= len(values):
+        raise ValueError(
+            f"X has {len(values)} samples, window={window}; a test needs at least 2 samples in "
+            "each window, and one window"
+        )
+    n_windows = len(values) // size
+    windows = np.split(values[: n_windows * size], n_windows)
+    tests = np.array([_compare(part, reference) for part in windows]).T
+    names = ("statistic", "p_value", "effect_size")
+    if window is None:
+        return Bunch(**{name: float(found[0]) for name, found in zip(names, tests, strict=True)})
+    return Bunch(**dict(zip(names, tests, strict=True)))
 
 
 def _compare(sample: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:

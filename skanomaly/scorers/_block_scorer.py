@@ -31,6 +31,10 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
 
     trim: float
 
+    @property
+    def _is_trimmed(self) -> bool:  # type: ignore[override]
+        return self.trim > 0
+
     def transform(self, X):
         """The paper's score as a feature: ``-score_samples(X)``, higher for outliers.
 
@@ -43,7 +47,7 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
         -------
         anomaly_scores : float64 array of shape (n_samples, 1)
         """
-        return -self.score_samples(X)[:, None]
+        return -self._checked_scores(X, "transform")[:, None]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -167,6 +171,12 @@ def fit_trimmed(
         order = like(np.argsort(np.concatenate([kept, left_out])), anomaly)
         anomaly = xp.take(xp.concat([anomaly, score(left_out)]), order, axis=0)
     return anomaly, kept
+
+
+def positions_in(kept: np.ndarray, index: Array) -> Array:
+    """Positions in X of rows by their positions, an array of any shape, among those kept."""
+    xp = namespace(index)
+    return xp.reshape(xp.take(like(kept, index), xp.reshape(index, (-1,))), index.shape)
 
 
 def fit_to_block(scorer: Any, block: Block) -> Array:

@@ -15,7 +15,14 @@ from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
 from .._validation import check_block
 from ._block import Block
-from ._block_scorer import BlockScorer, Scorer, fit_to_block, fit_trimmed, score_block
+from ._block_scorer import (
+    BlockScorer,
+    Scorer,
+    fit_to_block,
+    fit_trimmed,
+    positions_in,
+    score_block,
+)
 from ._center_cosine import CenterCosine
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
@@ -185,7 +192,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
             (n_samples, n_neighbors), as :meth:`MahalanobisCosine.kneighbors` returns.
         """
         blocks = self._check_input(X, "explain")
-        own = self._known.find(blocks) if training_index is None else np.asarray(training_index)
+        own = self._find_known(blocks) if training_index is None else np.asarray(training_index)
         contributions = replace_known(
             own, self._contributions(blocks), self._training_contributions
         )
@@ -196,9 +203,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         for group, name, scorer in self.members_:
             if hasattr(scorer, "neighbors_in_block"):
                 distances, index = scorer.neighbors_in_block(Block(blocks[group]), place)
-                kept = like(self._kept, index)
-                index = namespace(index).take(kept, index.reshape((-1,))).reshape(index.shape)
-                neighbors[f"{group}/{name}"] = distances, index
+                neighbors[f"{group}/{name}"] = distances, positions_in(self._kept, index)
         return Bunch(
             members=[f"{group}/{name}" for group, name, _ in self.members_],
             contributions=contributions,

@@ -10,7 +10,7 @@ from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_a
 from .._nearest_rows import NearestRows
 from .._sklearn_compat import Interval, StrOptions
 from ._block import Block
-from ._block_scorer import BlockScorer
+from ._block_scorer import BlockScorer, positions_in
 
 
 class NeighborScorer(BlockScorer):
@@ -48,7 +48,7 @@ class NeighborScorer(BlockScorer):
             Positions in the X of ``fit``.
         """
         X = self._check_input(X, "kneighbors")
-        return self.neighbors_in_block(Block(X), self._known.find(X))
+        return self.neighbors_in_block(Block(X), self._find_known(X))
 
     def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
         """As `kneighbors`; `own` tells which training sample each row is, or -1."""
@@ -56,8 +56,7 @@ class NeighborScorer(BlockScorer):
         xp = namespace(vectors)
         k = self.n_neighbors
         distances, indices = self._nearest(vectors, min(k + 1, len(self._neighbors)))
-        indices = xp.take(like(self._kept, indices), xp.reshape(indices, (-1,)))
-        indices = xp.reshape(indices, distances.shape)
+        indices = positions_in(self._kept, indices)
         # the query itself goes last, and with it the one that is too many
         is_own = indices == like(own, indices)[:, None]
         order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :k]
