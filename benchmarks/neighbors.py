@@ -21,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from skanomaly import MahalanobisCosine
-from skanomaly._angles import angle, directions
+from skanomaly._angles import angle_of_chord, directions
 from skanomaly._nearest_rows import NearestRows
 
 TILE = (1024, 4096)  # queries, rows
@@ -51,11 +51,8 @@ def tiled_product(queries, reference):
 
 def nearest_angles(stored, queries, k):
     """Angles (m, k), ascending, and indices of the nearest stored directions."""
-    units = directions(queries)
-    indices = stored.nearest(units, k)
-    angles = np.stack([angle(units, stored.take(column)) for column in indices.T], axis=1)
-    order = np.argsort(angles, axis=1)
-    return np.take_along_axis(angles, order, 1), np.take_along_axis(indices, order, 1)
+    chords, indices = stored.nearest(directions(queries), k)
+    return angle_of_chord(chords), indices
 
 
 def contestants(reference, queries):

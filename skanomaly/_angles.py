@@ -40,3 +40,9 @@ def angle(u: Array, v: Array) -> Array:
     xp = namespace(u)
     # |u - v| = |u + v| for one zero vector; two of them have arctan2(0, 0) = 0
     return 2 * xp.atan2(vector_norm(u - v), vector_norm(u + v))[..., 0]
+
+
+def angle_of_chord(chord: Array) -> Array:
+    """Angle in radians between unit vectors at a distance in [0, 2]."""
+    xp = namespace(chord)
+    return 2 * xp.atan2(chord, xp.sqrt(xp.clip(4 - chord * chord, min=0.0)))

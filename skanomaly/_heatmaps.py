@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ._angles import angle, directions
+from ._angles import angle_of_chord, directions
 from ._nearest_rows import NearestRows
 from ._whitening import Whitening
 
@@ -51,8 +51,8 @@ def angle_heatmaps(
         whitening = Whitening().fit(rows)
         stored = NearestRows(directions(whitening.transform(rows)))
         queries = directions(whitening.transform(_positions(maps[chosen])))
-        nearest = stored.take(stored.nearest(queries, 1)[:, 0])
-        angles[chosen] = angle(queries, nearest).reshape(-1, 1, height, width)
+        chords, _ = stored.nearest(queries, 1)
+        angles[chosen] = angle_of_chord(chords).reshape(-1, 1, height, width)
     enlarged = torch.nn.functional.interpolate(torch.from_numpy(angles), size, mode="bilinear")
     return enlarged[:, 0].numpy()
 

@@ -23,12 +23,14 @@ from ._array_api import (
     row_slices,
     take_along_rows,
     top_columns,
+    vector_norm,
 )
 
 TILE_ROWS, TILE_COLUMNS = 512, 8192  # 16 MiB of float32
 GROUP = 8  # columns of a tile of which only the largest value is looked at first
 
 Tile = Callable[[slice, slice], Array]
+Measure = Callable[[slice, Array], Array]
 
 
 class NearestRows:
@@ -56,56 +58,78 @@ class NearestRows:
     def __len__(self) -> int:
         return self._rows.shape[0]
 
-    def take(self, index: Array) -> Array:
-        """Stored rows in float64, at an index of any shape."""
-        xp = namespace(index)
-        rows = xp.take(self._rows[:, :-1], xp.reshape(index, (-1,)), axis=0)
-        return xp.reshape(as_float64(rows) + self.origin, (*index.shape, rows.shape[1]))
-
-    def nearest(self, queries: Array, k: int) -> Array:
-        """Indices (m, k) of the k stored rows nearest to each query, in no order."""
-        xp = namespace(queries)
-        ones = xp.ones((queries.shape[0], 1), dtype=xp.float32, device=device(queries))
-        queries = xp.concat([self._relative(queries), ones], axis=1)
+    def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
+        """Distances (m, k), ascending, to the k stored rows nearest to each query, and indices."""
+        relative = self._relative(queries)
+        queries = self._with_ones(relative)
 
         def tile(rows: slice, columns: slice) -> Array:
             return queries[rows, :] @ self._rows[columns, :].T
 
-        return largest_of_tiles(tile, queries.shape[0], len(self), k, queries)
+        def measure(rows: slice, index: Array) -> Array:
+            return self._distances(relative[rows, :], index)
 
-    def nearest_others(self, k: int) -> Array:
-        """Indices (n, k) of the k rows nearest to each stored one, itself left out."""
-        xp = namespace(self._rows)
+        return largest_of_tiles(tile, measure, queries.shape[0], len(self), k, queries)
+
+    def nearest_others(self, k: int) -> tuple[Array, Array]:
+        """Distances (n, k), ascending, of each stored row to its k nearest others, and indices."""
 
         def tile(rows: slice, columns: slice) -> Array:
-            own = self._rows[rows, :]
-            own = xp.concat([own[:, :-1], xp.ones_like(own[:, :1])], axis=1)
+            own = self._with_ones(self._rows[rows, :-1])
             return without_self(own @ self._rows[columns, :].T, rows, columns)
 
-        return largest_of_tiles(tile, len(self), len(self), k, self._rows)
+        def measure(rows: slice, index: Array) -> Array:
+            return self._distances(self._rows[rows, :-1], index)
+
+        return largest_of_tiles(tile, measure, len(self), len(self), k, self._rows)
+
+    def _distances(self, relative: Array, index: Array) -> Array:
+        """Distances (m, k) of relative rows to stored ones, which lose no digits to a product."""
+        xp = namespace(relative)
+        columns = []
+        for j in range(index.shape[1]):
+            stored = xp.take(self._rows, index[:, j], axis=0)
+            columns.append(vector_norm(as_float64(relative - stored[:, :-1])))
+        return xp.concat(columns, axis=1)
+
+    @staticmethod
+    def _with_ones(rows: Array) -> Array:
+        xp = namespace(rows)
+        return xp.concat([rows, xp.ones_like(rows[:, :1])], axis=1)
 
     def _relative(self, rows: Array) -> Array:
         xp = namespace(rows)
         return by_blocks(lambda X: xp.astype(as_float64(X) - self.origin, xp.float32), rows)
 
 
-def largest_of_tiles(tile: Tile, n_rows: int, n_columns: int, k: int, reference: Array) -> Array:
-    """Columns (n_rows, k) of the k largest values of each row of a matrix, in no order.
+def largest_of_tiles(
+    tile: Tile, measure: Measure, n_rows: int, n_columns: int, k: int, reference: Array
+) -> tuple[Array, Array]:
+    """The k largest values of each row of a matrix, measured again.
 
     Parameters
     ----------
     tile : callable
         Returns the matrix at a slice of rows and one of columns.
+    measure : callable
+        Returns what is wanted of a slice of rows and of k columns (n, k) for each of them.
     n_rows, n_columns : int
         Shape of the matrix.
     k : int
         At most `n_columns`.
     reference : array
         Any array of the library and device that the tiles are of.
+
+    Returns
+    -------
+    measured : array (n_rows, k)
+        Ascending.
+    index : int array (n_rows, k)
+        Columns.
     """
     xp = namespace(reference)
 
-    def search(rows: slice) -> Array:
+    def search(rows: slice) -> tuple[Array, Array]:
         best = index = None
         for columns in row_slices(n_columns, 1, TILE_COLUMNS):
             values, found = _largest(tile(rows, columns), k)
@@ -115,11 +139,14 @@ def largest_of_tiles(tile: Tile, n_rows: int, n_columns: int, k: int, reference:
                 found = xp.concat([index, found], axis=1)
             top = top_columns(values, min(k, values.shape[1]))
             best, index = take_along_rows(values, top), take_along_rows(found, top)
-        return index
+        measured = measure(rows, index)
+        order = xp.argsort(measured, axis=1, stable=True)
+        return take_along_rows(measured, order), take_along_rows(index, order)
 
     blocks = list(row_slices(n_rows, 1, TILE_ROWS))
     with _parallel_map(blocks, reference) as run:
-        return xp.concat(list(run(search, blocks)))
+        measured, index = zip(*run(search, blocks), strict=True)
+    return xp.concat(measured), xp.concat(index)
 
 
 def _largest(tile: Array, k: int) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ class TrainingRows:
     may so round a row that comes alone as it likes, and images of uint8 equal those divided by 255.
     Compared are 8 random projections of the standardised samples, which takes little memory.
 
-    Samples come as one array with ``TrainingRows.of(X)``, or block by block with ``add``, followed
-    by ``close``. They are rows of a table, or images of uint8 or of floats in [0, 1].
+    Samples come as one array with ``TrainingRows.of(X)``, or block by block, followed by
+    ``close``. They are rows of a table, or images of uint8 or of floats in [0, 1].
     """
 
     def __init__(self):
@@ -51,6 +51,12 @@ class TrainingRows:
         deviation = (np.abs(some / 2 - mean / 2) / len(some)).sum(axis=0)
         self._scales.append((mean, np.where(deviation > 0, deviation, 1.0)))
         self._projections = self._projections + self._project(X, len(self._scales) - 1)
+
+    def add_blocks(self, blocks: Iterable[tuple[str, Array]]) -> Iterator[tuple[str, Array]]:
+        """Add named blocks, and pass them on as they come."""
+        for name, rows in blocks:
+            self.add(rows)
+            yield name, rows
 
     def close(self) -> TrainingRows:
         """After the last block."""

@@ -62,13 +62,15 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
     return X
 
 
-def check_block(name: str, rows: Any, *, min_samples: int = 1) -> Array:
+def check_block(
+    name: str, rows: Any, *, n_samples: int | None = None, min_samples: int = 1
+) -> Array:
     """A block of features (n, c) as a finite float array.
 
     Raises
     ------
     ValueError
-        If it is no such matrix or has too few rows, naming the block.
+        If it is no such matrix, or has too few rows or not `n_samples`, naming the block.
     """
     rows = rows if is_array_api_obj(rows) else np.asarray(rows)
     if rows.ndim != 2 or 0 in rows.shape:
@@ -76,6 +78,11 @@ def check_block(name: str, rows: Any, *, min_samples: int = 1) -> Array:
     if rows.shape[0] < min_samples:
         raise ValueError(
             f"Found {rows.shape[0]} sample(s) in block {name!r}, at least {min_samples} are needed"
+        )
+    if n_samples not in (None, rows.shape[0]):
+        raise ValueError(
+            f"block {name!r} has {rows.shape[0]} samples, but others have {n_samples}; pass "
+            "blocks of the same samples"
         )
     xp = namespace(rows)
     if not xp.isdtype(rows.dtype, "real floating"):

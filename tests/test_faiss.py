@@ -42,7 +42,7 @@ def test_all_rows_are_looked_at_where_lists_are_too_short(rng):
     X = rng.normal(size=(200, 3))
     stored = FaissRows(X)
     stored._index.nprobe = 1
-    indices = stored.nearest(rng.normal(size=(5, 3)), 190)
+    _, indices = stored.nearest(rng.normal(size=(5, 3)), 190)
     assert all(len(set(row)) == 190 for row in indices)
 
 

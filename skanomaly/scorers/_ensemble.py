@@ -126,7 +126,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
         self.trim = trim
         self.contamination = contamination
 
-    takes_blocks = True  # X may be a dict of blocks
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether X may be a dict of blocks; explicit groups are columns of one array."""
+        return self.groups == "auto"
 
     def get_params(self, deep=True):
         """Parameters of this estimator and, with `deep`, of its named scorers."""
@@ -160,7 +163,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         """
         self._check_scorers()
         known = TrainingRows()
-        blocks: Any = self._blocks(X, known)
+        blocks: Any = known.add_blocks(self._blocks(X, reset=True))
         if self.trim:
             blocks = dict(blocks)
             n_rows = next(iter(blocks.values())).shape[0]
@@ -226,63 +229,42 @@ class FeatureEnsemble(Scorer, BaseComposition):
         return -xp.sum(xp.concat(parts), axis=1)
 
     def _validate_input(self, X, *, reset):
-        return dict(self._blocks(X))
+        return dict(self._blocks(X, reset))
 
-    def _blocks(self, X, known: TrainingRows | None = None) -> Iterator[tuple[str, Array]]:
-        """Checked blocks of X by name, each as soon as it is there.
+    def _blocks(self, X, reset: bool) -> Iterator[tuple[str, Array]]:
+        """Checked blocks of X by name, each as soon as it is there."""
+        is_dict = isinstance(X, Mapping)
+        if is_dict or isinstance(X, Iterator):
+            return self._check_blocks(X.items() if is_dict else X, reset)
+        X = super()._validate_input(X, reset=reset)
+        if reset:
+            names = getattr(self, "feature_names_in_", None)
+            self.groups_ = resolve_groups(self.groups, names, X.shape[1])
+        return _split(X, self.groups_)
 
-        In ``fit`` the training rows that are to be `known` are passed, and get them.
-        """
-        reset = known is not None
-        pairs = X.items() if isinstance(X, Mapping) else X if isinstance(X, Iterator) else None
-        if pairs is None:
-            X = super()._validate_input(X, reset=reset)
-        elif self.groups != "auto":  # they name columns of all blocks together
-            checked = [check_block(name, rows) for name, rows in pairs]
-            X = super()._validate_input(namespace(*checked).concat(checked, axis=1), reset=reset)
-            pairs = None
-        if pairs is None:
-            if reset:
-                names = getattr(self, "feature_names_in_", None)
-                self.groups_ = resolve_groups(self.groups, names, X.shape[1])
-            pairs = _split(X, self.groups_)
-        elif reset:
-            self.__dict__.pop("feature_names_in_", None)
-            pairs = self._record_groups(pairs)
-        else:
-            pairs = self._check_groups(dict(pairs))
+    def _check_blocks(self, pairs: Iterable, reset: bool) -> Iterator[tuple[str, Array]]:
+        if not self.takes_blocks:
+            raise ValueError("groups name columns of one array, but X is a dict of blocks")
+        groups: dict[str, slice] = {}
+        n_features, n_samples = 0, None
         for name, rows in pairs:
-            if known is not None:
-                known.add(rows)
+            rows = check_block(name, rows, n_samples=n_samples, min_samples=1 + reset)
+            n_samples = rows.shape[0]
+            groups[name] = slice(n_features, n_features + rows.shape[1])
+            n_features += rows.shape[1]
             yield name, rows
-
-    def _record_groups(self, pairs: Iterable) -> Iterator[tuple[str, Array]]:
-        self.groups_ = {}
-        self.n_features_in_ = 0
-        n_rows = None
-        for name, rows in pairs:
-            rows = check_block(name, rows, min_samples=2)
-            n_rows = rows.shape[0] if n_rows is None else n_rows
-            if rows.shape[0] != n_rows:
-                raise ValueError(
-                    f"block {name!r} has {rows.shape[0]} samples, but others have {n_rows}; pass "
-                    "blocks of the same samples"
-                )
-            start, self.n_features_in_ = self.n_features_in_, self.n_features_in_ + rows.shape[1]
-            self.groups_[name] = slice(start, self.n_features_in_)
-            yield name, rows
-        if not self.groups_:
+        if not groups:
             raise ValueError("X has no blocks; pass a dict of at least one name to an array")
-
-    def _check_groups(self, blocks: dict) -> Iterator[tuple[str, Array]]:
-        widths = {name: s.stop - s.start for name, s in self.groups_.items()}
-        found = {name: np.shape(rows)[-1] for name, rows in blocks.items()}
-        if found != widths:
-            raise ValueError(
-                f"X has blocks of the widths {found}, but FeatureEnsemble was fitted on {widths}"
+        if reset:
+            self.groups_, self.n_features_in_ = groups, n_features
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        elif groups != self.groups_:
+            widths, fitted = (
+                {name: s.stop - s.start for name, s in g.items()} for g in (groups, self.groups_)
             )
-        for name, rows in blocks.items():
-            yield name, check_block(name, rows)
+            raise ValueError(
+                f"X has blocks of the widths {widths}, but FeatureEnsemble was fitted on {fitted}"
+            )
 
     def _fit_members(self, blocks: Iterable[tuple[str, Array]]) -> Array:
         """Fit all scorers; their rescaled leave-one-out anomaly scores (n, members)."""

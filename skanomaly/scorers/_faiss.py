@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._array_api import Array, like, namespace, to_numpy
+from .._array_api import Array, as_float64, like, namespace, take_along_rows, take_rows, to_numpy
 from .._nearest_rows import NearestRows
 
 MIN_ROWS_PER_LIST = 39  # faiss's k-means wants no fewer
@@ -38,22 +38,28 @@ class FaissRows(NearestRows):
         vars(self).update(state)
         self._index = import_faiss().deserialize_index(self._index)
 
-    def nearest(self, queries: Array, k: int) -> Array:
-        _, found = self._index.search(np.ascontiguousarray(to_numpy(self._relative(queries))), k)
+    def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
+        return self._measured(self._relative(queries), k)
+
+    def nearest_others(self, k: int) -> tuple[Array, Array]:
+        distances, index = self._measured(self._rows[:, :-1], k + 1)
+        xp = namespace(index)
+        # the row itself goes last; where duplicates hide it, the furthest is left out
+        is_own = index == like(np.arange(len(self)), index)[:, None]
+        order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :k]
+        return take_along_rows(distances, order), take_along_rows(index, order)
+
+    def _measured(self, relative: Array, k: int) -> tuple[Array, Array]:
+        _, found = self._index.search(np.ascontiguousarray(to_numpy(relative)), k)
         # where the lists that were looked into held too few, all rows are
         (short,) = np.nonzero((found < 0).any(axis=1))
         if len(short):
-            taken = namespace(queries).take(queries, like(short, queries), axis=0)
-            found[short] = to_numpy(super().nearest(taken, k))
-        return like(found, queries)
-
-    def nearest_others(self, k: int) -> Array:
-        rows = self.take(like(np.arange(len(self)), self._rows))
-        found = to_numpy(self.nearest(rows, k + 1))
-        is_own = found == np.arange(len(self))[:, None]
-        # among duplicates the row itself may be missing: then the furthest is one too many
-        order = np.argsort(is_own, axis=1, kind="stable")[:, :k]
-        return like(np.take_along_axis(found, order, axis=1), self._rows)
+            some = take_rows(relative, short)
+            found[short] = to_numpy(super().nearest(as_float64(some) + self.origin, k)[1])
+        index = like(found, relative)
+        distances = self._distances(relative, index)
+        order = namespace(index).argsort(distances, axis=1, stable=True)
+        return take_along_rows(distances, order), take_along_rows(index, order)
 
 
 def _build_index(rows: np.ndarray):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._angles import angle, unit_rows
-from .._array_api import BLOCK_BYTES, Array, by_blocks, device, namespace, row_slices
+from .._array_api import Array, by_blocks, namespace
 from .._nearest_rows import largest_of_tiles, without_self
 from .._whitening import Whitening
 
@@ -45,28 +43,28 @@ class LeaveOneOut:
         self.gain = share / remaining
         self.stretch_factor = (remaining**-0.5 - 1) / xp.clip(self.squared_deviations, min=1e-300)
 
-    def stretch(self, vectors: Array, rows: Any) -> Array:
-        """Vector i in the space without the training row at position i of `rows`."""
-        xp = namespace(vectors)
-        deviations = self._take(self.whitened, rows) - self.mean
-        along = xp.sum(deviations * vectors, axis=1) * self._take(self.stretch_factor, rows)
+    def stretch(self, vectors: Array, rows: slice) -> Array:
+        """Vector i in the space without training row i of a slice."""
+        deviations = self.whitened[rows, :] - self.mean
+        along = namespace(vectors).sum(deviations * vectors, axis=1) * self.stretch_factor[rows]
         return vectors + along[:, None] * deviations
 
-    def nearest_others(self, k: int) -> Array:
-        """Indices (n, k) of the other rows at the smallest angles, in no order."""
+    def nearest_others(self, k: int) -> tuple[Array, Array]:
+        """Angles (n, k), ascending, of each row to its k nearest others, and indices."""
         n_rows = self.whitened.shape[0]
-        return largest_of_tiles(self._make_tile(), n_rows, n_rows, k, self.whitened)
+        return largest_of_tiles(self._make_tile(), self.angles, n_rows, n_rows, k, self.whitened)
 
-    def angles(self, indices: Array) -> Array:
-        """Angles (n, k) of each row to other rows, in the space without the former."""
-        n_rows, width = self.whitened.shape
+    def angles(self, rows: slice, columns: Array) -> Array:
+        """Angles (n, k) of a slice of rows to k others each, in the space without the former."""
         xp = namespace(self.whitened)
-        every = xp.arange(n_rows, device=device(self.whitened))
-        parts = [
-            [self._angles(every[part], indices[part, j]) for j in range(indices.shape[1])]
-            for part in row_slices(n_rows, 8 * width, BLOCK_BYTES)
-        ]
-        return xp.concat([xp.stack(columns, axis=1) for columns in parts])
+        own = self.whitened[rows, :]
+        deviations = own - self.mean
+        own = unit_rows(self.stretch(own, rows))
+        angles = []
+        for j in range(columns.shape[1]):
+            other = xp.take(self.whitened, columns[:, j], axis=0) + self.shift * deviations
+            angles.append(angle(own, unit_rows(self.stretch(other, rows))))
+        return xp.stack(angles, axis=1)
 
     def _make_tile(self):
         """A function that returns float32 cosines at slices of rows and columns."""
@@ -102,16 +100,3 @@ class LeaveOneOut:
             return without_self(product, rows, columns)
 
         return tile
-
-    def _angles(self, rows: Array, columns: Array) -> Array:
-        xp = namespace(self.whitened)
-        deviations = xp.take(self.whitened, rows, axis=0) - self.mean
-        own = self.stretch(xp.take(self.whitened, rows, axis=0), rows)
-        other = xp.take(self.whitened, columns, axis=0) + self.shift * deviations
-        return angle(unit_rows(own), unit_rows(self.stretch(other, rows)))
-
-    @staticmethod
-    def _take(values: Array, rows: Any) -> Array:
-        if isinstance(rows, slice):
-            return values[rows, ...]
-        return namespace(values).take(values, rows, axis=0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from .._angles import angle, directions
-from .._array_api import Array, as_float64, column_means
+from .._angles import angle_of_chord, directions
+from .._array_api import Array, as_float64, column_means, namespace, row_slices
 from .._whitening import WHITENING_CONSTRAINTS
 from ._block import Block
 from ._leave_one_out import LeaveOneOut
 from ._mean_direction import warn_without_mean_direction
 from ._neighbor_scorer import NeighborScorer
+
+CANDIDATE_ROWS = 512  # whose angles are computed at once
 
 
 class MahalanobisCosine(NeighborScorer):
@@ -139,12 +141,15 @@ class MahalanobisCosine(NeighborScorer):
         rows = as_float64(block.rows)
         return directions(rows - self.mean_ if self.center else rows)
 
-    def _distance(self, u: Array, v: Array) -> Array:
-        return angle(u, v)
+    def _from_euclidean(self, distances: Array) -> Array:
+        return angle_of_chord(distances)
 
     def _leave_one_out(self, block: Block) -> Array:
         if self.whitening_ is None:
             return super()._leave_one_out(block)
         space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_))
-        search = space if self.index == "exact" else self._neighbors
-        return space.angles(search.nearest_others(self.n_neighbors))
+        if self.index == "exact":
+            return space.nearest_others(self.n_neighbors)[0]
+        _, candidates = self._neighbors.nearest_others(self.n_neighbors)
+        parts = row_slices(candidates.shape[0], 1, CANDIDATE_ROWS)
+        return namespace(candidates).concat([space.angles(p, candidates[p, :]) for p in parts])

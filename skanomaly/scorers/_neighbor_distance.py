@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._array_api import Array, as_float64, by_blocks, column_means, namespace, vector_norm
+from .._array_api import Array, as_float64, by_blocks, column_means, namespace
 from .._sklearn_compat import StrOptions
 from ._block import Block
 from ._neighbor_scorer import NeighborScorer
@@ -122,5 +122,5 @@ class NeighborDistance(NeighborScorer):
         vectors = (as_float64(block.rows) - self.mean_) / self.scale_
         return namespace(vectors).clip(vectors, min=-LARGEST, max=LARGEST)
 
-    def _distance(self, u: Array, v: Array) -> Array:
-        return vector_norm(u - v)[:, 0]
+    def _from_euclidean(self, distances: Array) -> Array:
+        return distances

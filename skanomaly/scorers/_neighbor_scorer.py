@@ -6,7 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
-from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_along_rows
+from .._array_api import Array, like, namespace, take_along_rows
 from .._nearest_rows import NearestRows
 from .._sklearn_compat import Interval, StrOptions
 from ._block import Block
@@ -17,7 +17,7 @@ class NeighborScorer(BlockScorer):
     """Mean distance to the k nearest training samples.
 
     A subclass defines ``_fit_vectors(block)`` and ``_vectors_of(block)``, the vectors that are
-    compared, and ``_distance(u, v)``.
+    compared, and ``_from_euclidean``, what their Euclidean distances mean.
     """
 
     _parameter_constraints: dict = {
@@ -55,7 +55,8 @@ class NeighborScorer(BlockScorer):
         vectors = self._vectors_of(block)
         xp = namespace(vectors)
         k = self.n_neighbors
-        distances, indices = self._nearest(vectors, min(k + 1, len(self._neighbors)))
+        distances, indices = self._neighbors.nearest(vectors, min(k + 1, len(self._neighbors)))
+        distances = self._from_euclidean(distances)
         indices = positions_in(self._kept, indices)
         # the query itself goes last, and with it the one that is too many
         is_own = indices == like(own, indices)[:, None]
@@ -81,36 +82,16 @@ class NeighborScorer(BlockScorer):
 
     def _leave_one_out(self, block: Block) -> Array:
         """Distances (n, k) of the training rows to the nearest others."""
-        indices = self._neighbors.nearest_others(self.n_neighbors)
-        # as they are stored, so that duplicates are at a distance of 0
-        stored = self._neighbors.take(like(np.arange(indices.shape[0]), indices))
-        return self._measure(stored, indices)[0]
+        return self._from_euclidean(self._neighbors.nearest_others(self.n_neighbors)[0])
 
     def _score_rows(self, block: Block) -> Array:
-        distances, _ = self._nearest(self._vectors_of(block), self.n_neighbors)
-        return self._aggregate(distances)
+        distances, _ = self._neighbors.nearest(self._vectors_of(block), self.n_neighbors)
+        return self._aggregate(self._from_euclidean(distances))
 
     def _aggregate(self, distances: Array) -> Array:
         xp = namespace(distances)
         combine = xp.max if self.aggregation == "largest" else xp.mean
         return combine(distances, axis=1)
-
-    def _nearest(self, vectors: Array, k: int) -> tuple[Array, Array]:
-        return self._measure(vectors, self._neighbors.nearest(vectors, k))
-
-    def _measure(self, vectors: Array, indices: Array) -> tuple[Array, Array]:
-        """Distances (n, k) to stored rows, ascending, and which these are."""
-        xp = namespace(vectors)
-        parts = [
-            [
-                self._distance(vectors[part, :], self._neighbors.take(indices[part, j]))
-                for j in range(indices.shape[1])
-            ]
-            for part in row_slices(vectors.shape[0], 8 * vectors.shape[1], BLOCK_BYTES)
-        ]
-        distances = xp.concat([xp.stack(columns, axis=1) for columns in parts])
-        order = xp.argsort(distances, axis=1, stable=True)
-        return take_along_rows(distances, order), take_along_rows(indices, order)
 
     def _fit_vectors(self, block: Block) -> Array:
         raise NotImplementedError
@@ -118,5 +99,5 @@ class NeighborScorer(BlockScorer):
     def _vectors_of(self, block: Block) -> Array:
         raise NotImplementedError
 
-    def _distance(self, u: Array, v: Array) -> Array:
+    def _from_euclidean(self, distances: Array) -> Array:
         raise NotImplementedError
