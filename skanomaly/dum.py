@@ -40,7 +40,7 @@ from ._uncertainty import (
     stack_embeddings,
 )
 from ._validation import check_samples, refuse_overflow
-from .encoders._augmentations import PRESETS
+from .encoders import PRESETS
 
 LARGEST = 1e150  # value of an embedding; sums of larger ones may overflow to nan
 

@@ -8,13 +8,13 @@ from sklearn.utils.validation import column_or_1d
 
 
 class OneClassKFold(BaseCrossValidator):
-    """K folds over the normal samples; the anomalies are tested on and never trained on.
+    """K-fold cross-validation for detectors that are trained on normal samples only.
 
     Each split trains on the normal samples (label +1) outside its fold and tests on the normal
     samples of the fold together with all anomalies (label -1). Plain ``KFold`` would train on
-    anomalies, and folds without anomalies have no ROC AUC. Use it with ``scoring="roc_auc"``;
-    with anomalies labelled 1 instead of -1 that score would silently be 1 - AUC, so that such
-    labels are refused.
+    anomalies, and a fold without anomalies has no ROC AUC. Use it with ``scoring="roc_auc"``. If
+    anomalies were labelled 1 instead of -1, that score would silently be 1 - AUC, so such labels
+    are refused.
 
     In a search pass ``refit=False`` and fit the best parameters on the normal samples: detectors
     ignore labels, and would be refitted on the anomalies too.
@@ -24,9 +24,14 @@ class OneClassKFold(BaseCrossValidator):
     n_splits : int, default=5
         Number of folds, at least 2.
     shuffle : bool, default=False
-        Shuffle the normal samples first.
+        Shuffle the normal samples before they are split.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffling.
+
+    See Also
+    --------
+    skanomaly.datasets.one_vs_rest : One class to train on, all classes to test on.
+    sklearn.model_selection.KFold : Folds over all samples.
 
     Examples
     --------
@@ -45,12 +50,12 @@ class OneClassKFold(BaseCrossValidator):
         self.random_state = random_state
 
     def split(self, X, y=None, groups=None):
-        """Indices of the training and test samples of each split.
+        """Yield the indices of the training and test samples of each split.
 
         Parameters
         ----------
         X : array-like of length n_samples
-            Only its length matters.
+            Only its length is used.
         y : array-like of shape (n_samples,)
             +1 for normal samples, -1 for anomalies.
         groups : ignored
@@ -63,7 +68,7 @@ class OneClassKFold(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If y is missing or has other labels, or there are fewer normal samples than folds.
+            If y is missing or has other labels, or if there are fewer normal samples than folds.
         """
         if y is None:
             raise ValueError("OneClassKFold needs y: pass +1 for normal samples, -1 for anomalies")

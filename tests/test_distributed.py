@@ -141,7 +141,8 @@ def test_processes_start_with_the_weights_and_views_of_one(results, name):
 IN_DOUBLE = """
 import os, joblib, numpy as np, torch
 from skanomaly._training import Recipe, SampleStore, SeededDraws, Training, distributed
-from skanomaly.encoders._assembly import make_augmentation, make_network
+from skanomaly.encoders import make_augmentation
+from skanomaly.encoders._encoder_network import make_network
 from skanomaly.encoders._pretext import PretextTask
 import parts
 

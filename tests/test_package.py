@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import skanomaly
-from skanomaly import datasets, diagnostics
+from skanomaly import datasets, diagnostics, encoders
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,8 +66,9 @@ def test_unknown_name():
 
 def test_every_public_name_is_on_the_api_page():
     page = (ROOT / "docs" / "api.md").read_text()
-    for name in [*skanomaly.__all__, *datasets.__all__, *diagnostics.__all__]:
-        assert f"`{name}" in page or f".{name}`" in page, name
+    for module in skanomaly, datasets, diagnostics, encoders:
+        for name in module.__all__:
+            assert f"`{name}" in page, name
 
 
 def test_every_parameter_and_public_method_is_documented():
@@ -118,6 +119,7 @@ def test_version_is_that_of_the_installed_package():
 
     assert version("skanomaly") == skanomaly.__version__
     assert f"## {skanomaly.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {skanomaly.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_sample_is_small_and_complete():

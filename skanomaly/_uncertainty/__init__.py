@@ -1,6 +1,6 @@
 """The parts of the deep uncertainty model (DUM)."""
 
-from ..encoders._row_views import ROW_VIEWS, RowViews
+from ..encoders import ROW_VIEWS, RowViews
 from ._embedding import embed, embed_views, fit_encoder
 from ._experts import product_of_experts
 from ._held_out import held_out_norms

@@ -14,9 +14,7 @@ from sklearn.utils import gen_batches
 
 from .._base import seed_parts
 from .._training import SeededDraws, to_device
-from ..encoders import SelfSupervisedEncoder
-from ..encoders._augmentations import as_augmentation, make_augmentation
-from ..encoders._preprocessing import as_float
+from ..encoders import SelfSupervisedEncoder, as_augmentation, as_float, make_augmentation
 
 N_VIEWS = 8  # of each image
 IMAGE_BATCH = 256

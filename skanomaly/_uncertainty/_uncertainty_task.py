@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .._training import Task, at_least_float32, distributed
-from ..encoders._row_views import RowViews, Views
+from ..encoders import RowViews, Views
 from ._experts import product_of_experts
 from ._losses import OBJECTIVES
 from ._variance_networks import VarianceNetworks, log_norm

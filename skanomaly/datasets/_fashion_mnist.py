@@ -23,7 +23,7 @@ NORMAL_CLASSES = ("t-shirt", "shirt")
 
 
 def load_fashion_mnist_sample(normal="t-shirt"):
-    """One class of Fashion-MNIST to learn from, and all ten to tell it from.
+    """Load the bundled sample of Fashion-MNIST: one class to train on, all ten to test on.
 
     The sample has the first 1,500 training images of two classes, T-shirts and the harder shirts,
     and the first 250 test images of every class, 28 x 28 pixels in gray. Source: Fashion-MNIST
@@ -32,7 +32,7 @@ def load_fashion_mnist_sample(normal="t-shirt"):
     Parameters
     ----------
     normal : {"t-shirt", "shirt"}, default="t-shirt"
-        The class that is normal.
+        The normal class.
 
     Returns
     -------

@@ -36,9 +36,9 @@ def load_cifar10(root=None, *, split="train", download=False):
         Folder that holds torchvision's ``cifar-10-batches-py``. None is scikit-learn's data home,
         :func:`sklearn.datasets.get_data_home`.
     split : {"train", "test"}, default="train"
-        Which images.
+        Part of the set.
     download : bool, default=False
-        Download to `root` what is not there.
+        Download the files to `root` if they are missing.
 
     Returns
     -------
@@ -76,11 +76,11 @@ def load_cifar100(root=None, *, split="train", coarse=True, download=False):
         Folder that holds torchvision's ``cifar-100-python``. None is scikit-learn's data home,
         :func:`sklearn.datasets.get_data_home`.
     split : {"train", "test"}, default="train"
-        Which images.
+        Part of the set.
     coarse : bool, default=True
         Label the 20 super-classes, as the papers do, instead of the 100 classes.
     download : bool, default=False
-        Download to `root` what is not there.
+        Download the files to `root` if they are missing.
 
     Returns
     -------
@@ -125,9 +125,9 @@ def load_fashion_mnist(root=None, *, split="train", download=False):
         Folder that holds torchvision's ``FashionMNIST/raw``. None is scikit-learn's data home,
         :func:`sklearn.datasets.get_data_home`.
     split : {"train", "test"}, default="train"
-        Which images.
+        Part of the set.
     download : bool, default=False
-        Download to `root` what is not there.
+        Download the files to `root` if they are missing.
 
     Returns
     -------
@@ -165,9 +165,9 @@ def load_svhn(root=None, *, split="train", download=False):
         Folder that holds ``train_32x32.mat`` and ``test_32x32.mat``. None is scikit-learn's data
         home, :func:`sklearn.datasets.get_data_home`.
     split : {"train", "test"}, default="train"
-        Which images.
+        Part of the set.
     download : bool, default=False
-        Download to `root` what is not there.
+        Download the files to `root` if they are missing.
 
     Returns
     -------

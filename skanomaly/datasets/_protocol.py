@@ -34,42 +34,41 @@ def one_vs_rest(
     test_size=0.25,
     random_state=None,
 ):
-    """Train on one class, test on all: the protocol of NSA, section 3.1 and appendix B.
+    """Split a labelled set to train on one class and test on all (NSA section 3.1, appendix B).
 
-    The training samples are all those of the normal class in X, the test samples are those of
-    every class in X_test. With `pollution`, the training samples also hold outliers that no label
-    tells from the rest (NSA section 3.2.2).
+    The training samples are those of the normal class in X, the test samples are those of
+    every class in X_test. With `pollution`, outliers are mixed into the training samples
+    (NSA section 3.2.2).
 
     Parameters
     ----------
     X : array-like of length n_samples
-        Samples of all classes: images, a table, a DataFrame, a memory map; whatever can be
-        indexed.
+        Samples of all classes: an array of images, a table, a DataFrame or a memory map.
     y : array-like of shape (n_samples,)
         The class of each sample.
     normal : label or list of labels
-        The class that is normal, or several that are normal together.
+        The normal class, or several classes that are normal together.
     pollution : float in [0, 1), default=0.0
         Share of outliers among the training samples: ``n * pollution / (1 - pollution)``,
         rounded, are added to n normal ones. They are drawn from the other classes without
-        replacement, each outlier as likely as any other. With the same seed, more pollution adds
-        to the outliers that less pollution has.
+        replacement, each outlier with the same probability. With the same seed, more pollution
+        adds to the outliers of less pollution.
     X_test, y_test : array-like, optional
-        Samples and classes to test on, for sets that have a test split. X is then trained on
-        alone.
+        Samples and classes to test on, for sets that have a test split. Then X is used for
+        training only.
     test_size : float in (0, 1), default=0.25
-        Without X_test, this share of each class of X, rounded, is tested on and not trained on;
-        neither are its outliers drawn for `pollution`. Ignored with X_test.
+        Without X_test, this share of each class of X, rounded, is held out for testing. Outliers
+        for `pollution` are drawn from the rest. Ignored with X_test.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is held out, of the outliers and of the order of the training samples. The
-        test samples do not depend on `pollution`.
+        Seed of the held-out samples, the outliers and the order of the training samples. The test
+        samples do not depend on `pollution`.
 
     Returns
     -------
     data : Bunch
         X_train : training samples in random order, of the type of X;
         y_train : int array (n_train,), +1 for normal samples and -1 for outliers, for reporting
-        only: never give it to ``fit``;
+        only, never for ``fit``;
         X_test : test samples;
         y_test : int array (n_test,), +1 for normal samples and -1 for outliers;
         class_test : array (n_test,), the class of each test sample.

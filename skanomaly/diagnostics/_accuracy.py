@@ -21,11 +21,11 @@ from ._embedding_checks import check_rows, check_same_width, directions
 def linear_probe_accuracy(
     X_train: ArrayLike, y_train: ArrayLike, X_test: ArrayLike, y_test: ArrayLike
 ) -> float:
-    """Accuracy of a linear classifier of frozen embeddings (NSA section 2.2, figure 2c).
+    """Accuracy of a linear classifier on fixed embeddings (NSA section 2.2, figure 2c).
 
-    Multinomial logistic regression on standardised features, with scikit-learn's default L2
-    penalty. An encoder that keeps this figure while detection gets worse has not lost its
-    features: their distribution has changed.
+    The classifier is multinomial logistic regression on standardised features, with
+    scikit-learn's default L2 penalty. If this accuracy stays while detection gets worse, the
+    features are as good as before, and only their distribution has changed.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def linear_probe_accuracy(
     Warns
     -----
     ConvergenceWarning
-        If a thousand iterations are too few.
+        If the classifier has not converged after 1000 iterations.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def knn_accuracy(
     n_neighbors : int, default=20
         Number k of neighbours, at most n_train. The paper plots 1 and 20.
     temperature : float, default=0.07
-        :math:`\tau`, positive; that of Wu et al.
+        :math:`\tau`, positive. The default is that of Wu et al.
 
     Returns
     -------

@@ -24,9 +24,9 @@ def concentration(X: ArrayLike) -> float:
 
     .. math:: A_d(\kappa) = \frac{I_{d/2}(\kappa)}{I_{d/2-1}(\kappa)} = R
 
-    Directions that almost coincide cost no digits: 1 - R is computed from their distances to the
-    mean. Finite samples are never quite uniform: n directions drawn uniformly have a
-    :math:`\kappa` of about :math:`d / \sqrt n`, below which there is nothing to see.
+    The result is accurate even for directions that almost coincide: 1 - R is computed from their
+    distances to the mean. Finite samples are never exactly uniform: n uniform directions have a
+    :math:`\kappa` of about :math:`d / \sqrt n`.
 
     Parameters
     ----------

@@ -12,27 +12,28 @@ from ._uniformity import alignment, mmd_to_uniform, uniformity
 
 
 class EmbeddingDiagnostics:
-    """Record in ``history_`` what the embedding of some samples is like after each epoch.
+    """Callback that records diagnostics of an embedding in ``history_`` after each epoch.
 
     Pass it in the `callbacks` of a :class:`~skanomaly.SelfSupervisedEncoder`. Each epoch's record
-    gets ``concentration``, ``mmd_to_uniform`` and ``uniformity`` of X, and more as given below:
-    what figures 2 to 8 of NSA draw beside AUROC. Training does not see these samples.
+    gets ``concentration``, ``mmd_to_uniform`` and ``uniformity`` of the embedding of X, and
+    ``alignment`` and the two accuracies if the data for them is passed. These are the values that
+    figures 2 to 8 of NSA show besides AUROC. The samples are not trained on.
 
     Parameters
     ----------
     X : images or table
-        Samples as ``fit`` takes them, at least 2. Time and memory are those of embedding them, and
-        of all pairs: a few hundred will do.
+        Samples as ``fit`` takes them, at least 2. A few hundred are enough: they are embedded, and
+        all pairs compared, after each epoch.
     X_views : images or table, optional
         Another view of each sample of X, for ``alignment``.
     y : array-like of shape (n_samples,), optional
         Classes of X, for ``linear_probe_accuracy`` and ``knn_accuracy`` on X_test and y_test.
     X_test, y_test : optional
-        Samples and their classes that those are tested on.
+        Samples, and their classes, on which the accuracies are measured.
     layer : str, optional
         The layer whose outputs are the embedding. None is the last one that the encoder returns.
     prefix : str, default=""
-        Of the names in the record, so that normal samples and outliers can be told apart.
+        Prefix of the names in the record, for example to tell normal samples from outliers.
 
     Raises
     ------
@@ -72,16 +73,16 @@ class EmbeddingDiagnostics:
         self.prefix = prefix
 
     def record(self, encoder: Any) -> dict[str, float]:
-        """What is recorded of a fitted encoder.
+        """Compute the diagnostics of an encoder.
 
         Parameters
         ----------
         encoder : SelfSupervisedEncoder or PretrainedEncoder
-            Fitted, or as it is after an epoch.
+            The encoder, fitted or in training.
 
         Returns
         -------
-        figures : dict of float
+        figures : dict of str to float
 
         Raises
         ------

@@ -32,8 +32,8 @@ def mmd_to_uniform(X: ArrayLike, *, bandwidth: float = math.sqrt(2)) -> float:
 
     .. math:: \frac{1}{n (n - 1)} \sum_{i \ne j} k(x_i, x_j) - \mathbb E_u k(x, u)
 
-    The mean over uniform u is known in closed form and the same for every x, so that nothing is
-    drawn at random. The time is quadratic in the number of rows, the memory a float64 copy of X.
+    The mean over uniform u has a closed form, so nothing is drawn at random. The time is quadratic
+    in the number of rows; the memory is that of a float64 copy of X.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def mmd_to_uniform(X: ArrayLike, *, bandwidth: float = math.sqrt(2)) -> float:
     Returns
     -------
     mmd : float
-        At most 1. Unbiased, and so a little below 0 for about half of uniform samples.
+        At most 1. The estimate is unbiased: for uniform directions it is below 0 half of the time.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def uniformity(X: ArrayLike, *, t: float = 2.0) -> float:
     r"""Uniformity of the directions of X: log of the mean over pairs of :math:`e^{-t \|x - y\|^2}`.
 
     The lower, the more uniform; 0 if all directions are the same. The time is quadratic in the
-    number of rows, the memory a float64 copy of X.
+    number of rows; the memory is that of a float64 copy of X.
 
     Parameters
     ----------

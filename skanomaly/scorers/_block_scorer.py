@@ -36,7 +36,7 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
         return self.trim > 0
 
     def transform(self, X):
-        """The paper's score as a feature: ``-score_samples(X)``, higher for outliers.
+        """Anomaly score of each sample as a feature: ``-score_samples(X)``, higher for outliers.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class BlockScorer(Scorer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Mostly normal samples, at least 2 and more than any number of neighbours asked for.
+            Mostly normal samples, at least 2 and more than `n_neighbors`.
         y : ignored
 
         Returns
@@ -86,8 +86,8 @@ class BlockScorer(Scorer):
         Warns
         -----
         UserWarning
-            If the training samples have no mean direction and the score is an angle, or if too few
-            of them differ for the threshold to mean something.
+            If the score is an angle and the mean direction of the training samples is noise, or if
+            fewer training samples differ than 1 / `contamination`.
         """
         X = self._validate_input(X, reset=True)
         self.fit_block(Block(X))

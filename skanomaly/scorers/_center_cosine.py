@@ -14,13 +14,19 @@ from ._mean_direction import warn_without_mean_direction
 class CenterCosine(BlockScorer):
     r"""Angle to the mean of the training samples, after whitening (NSA section 2.5).
 
-    ``whiten=True`` is the paper's *c-Cos (Mah)*, ``whiten=False`` its *c-Cos*. As printed, with
-    the mean subtracted, the whitened mean is the zero vector and has no direction; here both
-    sample and mean are whitened without centring, S^(-1/2) y and S^(-1/2) mu. ``score_samples``
-    is the negative angle, in [-pi, 0] radians. The score is cheap and robust to polluted
-    training data, but not for standardised columns: their mean is zero but for rounding, and its
-    direction noise. A sample that is identical to a training sample is scored as that one: by the
-    mean of the others, in the space whitened without it.
+    ``whiten=True`` is the score *c-Cos (Mah)* of [1]_, ``whiten=False`` its *c-Cos*. With
+    :math:`u = \Sigma_m^{-1/2} \mu_m` and :math:`v = \Sigma_m^{-1/2} y` the whitened training mean
+    and test sample, the anomaly score is
+
+    .. math:: S_{c\text{-}Cos}(y) = \arccos \frac{u \cdot v}{\|u\|_2 \|v\|_2}
+
+    and ``score_samples`` its negative, in [-pi, 0] radians. Equation 2 subtracts the mean from
+    both, but the whitened mean is then the zero vector, which has no direction.
+
+    The score is cheap and tolerates anomalies among the training samples. It does not suit columns
+    that are centred or standardised, whose mean has no direction but noise: use
+    :class:`NeighborDistance`. Training samples are scored leave-one-out: by the mean of the others,
+    in the space whitened without them. They are recognised when they are passed again.
 
     Parameters
     ----------
@@ -29,11 +35,11 @@ class CenterCosine(BlockScorer):
     shrinkage : {"ledoit_wolf", "oas"}, float in [0, 1] or None, default="ledoit_wolf"
         Weight of the identity in the covariance. None and 0 are the pseudo-inverse.
     n_components : int, float in (0, 1) or None, default=None
-        Whiten only the leading eigenvectors of the covariance, this many or as many as hold this
-        share of the variance, and ignore the other directions. None keeps all.
+        Keep only the leading eigenvectors of the covariance: this many, or as many as explain this
+        share of the variance. None keeps all.
     trim : float in [0, 0.5), default=0.0
         Share of the training samples that is left out of the final fit: the most anomalous ones,
-        found by repeated fits without labels. For training data that is polluted.
+        found by repeated fits without labels. For training data that contains anomalies.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05.
@@ -41,17 +47,29 @@ class CenterCosine(BlockScorer):
     Attributes
     ----------
     training_scores_ : float64 array of shape (n_samples,)
-        ``score_samples`` of the training samples.
+        Leave-one-out ``score_samples`` of the training samples.
     offset_ : float
         Threshold of ``predict`` on ``score_samples``.
     whitening_ : Whitening or None
-        The fitted map, None without whitening.
+        The fitted whitening map; None if `whiten` is False.
     mean_ : float64 array of shape (n_features,)
         Training mean.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : array of str
         Column names, if the training samples had any.
+
+    See Also
+    --------
+    MahalanobisCosine : The angle to the nearest training samples.
+    FeatureEnsemble : Sums the scores of several blocks of features.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA): compact
+       distributions for robust self-supervised Anomaly Detection", 2022, section 2.5 and
+       appendices C and G.
+       `arXiv:2203.10344 <https://arxiv.org/abs/2203.10344>`_
 
     Examples
     --------

@@ -41,32 +41,36 @@ def _paper_scorers(ensemble: str, group: str) -> list:
 
 
 class FeatureEnsemble(Scorer, BaseComposition):
-    """Score several groups of columns on their own, rescale each score and sum (NSA section 2.5).
+    r"""Sum of the rescaled scores of several blocks of features (NSA section 2.5).
 
-    The groups are columns of one array, or the named blocks that an encoder returns: X may be a
-    dict of str to arrays (n_samples, width), as of ``transform_blocks``.
+    The blocks are groups of columns of one array, or a dict of str to arrays (n_samples, width)
+    such as the ``transform_blocks`` of an encoder returns.
 
-    Each score is mapped so that the training samples' leave-one-out scores span 0 to 1, and the
-    anomaly score is the sum over all groups and scores; ``score_samples`` is its negative.
+    Each score S of each group is rescaled so that the leave-one-out scores of the training samples
+    :math:`x_m` span 0 to 1. The anomaly score of a sample y is the sum
+
+    .. math:: \sum_S \frac{S(y) - \min_m S(x_m)}{\max_m S(x_m) - \min_m S(x_m)}
+
+    over all groups and scores, and ``score_samples`` its negative.
 
     Parameters
     ----------
     scorers : "ens", "all" or list of (name, detector[, groups]), default="ens"
-        The scores of every group. "ens" is *Ens.* of appendix C: k-Cos and k-Cos (Mah) for
-        convolutional feature maps and any other group, c-Cos and c-Cos (Mah) for groups whose
-        name begins with "head_layer". "all" is all four for every group, as in the last of the
-        rows *All blocks* of Table 6, which tolerates more anomalies among the training samples.
-        In a list, each detector, anything with ``score_samples``, scores every group or those that
-        are named. Their parameters are searched as ``name__parameter``. Copies of third-party
-        detectors, such as KernelDensity, that are fitted on four fifths of the training samples
-        score the other fifth (cross-validation).
+        The scores of every group. "ens" is *Ens.* of appendix C: c-Cos and c-Cos (Mah) for groups
+        whose name begins with "head_layer", k-Cos and k-Cos (Mah) for all others. "all" is all
+        four for every group, as in the last of the rows *All blocks* of Table 6, and tolerates
+        more anomalies among the training samples. In a list, each detector scores every group, or
+        those that are named. It may be anything with ``score_samples``, also a fitted one as
+        ``sklearn.frozen.FrozenEstimator(detector)``. Parameters of the detectors are searched as
+        ``name__parameter``. Third-party detectors, such as KernelDensity, score each fifth of the
+        training samples by a copy that is fitted on the other four fifths.
     groups : "auto" or dict of str to columns, default="auto"
         Columns are a slice, a list of positions or a list of column names. "auto" reads the groups
         from column names such as ``conv_block_1__17``, where ``conv_block_1`` is the group; without
-        such names all columns are one group. Columns that are in no group are not used.
+        such names all columns are one group. Columns in no group are not used.
     trim : float in [0, 0.5), default=0.0
         Share of the training samples that is left out of the final fit: the most anomalous ones,
-        found by repeated fits without labels. For training data that is polluted.
+        found by repeated fits without labels. For training data that contains anomalies.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05.
@@ -80,7 +84,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
     ranges_ : float64 array of shape (n_members, 2)
         Least and greatest anomaly score of the training samples for each member.
     training_scores_ : float64 array of shape (n_samples,)
-        ``score_samples`` of the training samples.
+        Leave-one-out ``score_samples`` of the training samples.
     offset_ : float
         Threshold of ``predict`` on ``score_samples``.
     n_features_in_ : int
@@ -90,13 +94,14 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     See Also
     --------
-    MahalanobisCosine, CenterCosine, NeighborDistance : Scores of one group.
+    MahalanobisCosine, CenterCosine, NeighborDistance : Scores of one block.
+    NSADetector : Scores the blocks of an encoder by such an ensemble.
 
     References
     ----------
     .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA): compact
-       distributions for robust self-supervised anomaly detection", arXiv:2203.10344, 2022
-       (section 2.5 and appendix C).
+       distributions for robust self-supervised Anomaly Detection", 2022, section 2.5 and
+       appendix C. `arXiv:2203.10344 <https://arxiv.org/abs/2203.10344>`_
 
     Examples
     --------
@@ -143,8 +148,8 @@ class FeatureEnsemble(Scorer, BaseComposition):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or dict of str to such arrays
-            Mostly normal samples, at least 2 and more than any number of neighbours asked for. An
-            iterator of (name, array) pairs is a dict whose blocks can be freed one by one.
+            Mostly normal samples, at least 2 and more than the largest `n_neighbors`. An iterator
+            of (name, array) pairs is taken as a dict whose blocks can be freed one by one.
         y : ignored
 
         Returns
@@ -176,22 +181,22 @@ class FeatureEnsemble(Scorer, BaseComposition):
         return self
 
     def explain(self, X, *, training_index=None):
-        """What each score adds to a sample's anomaly score, and its nearest training samples.
+        """Contribution of each score to a sample's anomaly score, and the nearest training samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or dict of str to such arrays
             Samples like those of ``fit``.
         training_index : int array of shape (n_samples,), optional
-            Position of the training sample that each sample is, or -1. By default they are
-            compared with the training samples.
+            Position of the training sample that each sample is, or -1 for new samples. By default
+            training samples are recognised.
 
         Returns
         -------
         explanation : Bunch
             ``members``, the m labels ``"group/score"``; ``contributions``, a float64 array
             (n_samples, m), whose rows sum to ``-score_samples(X)``; ``neighbors``, for each
-            member that looks for nearest samples a pair (distances, indices) of arrays
+            member that searches nearest samples a pair (distances, indices) of arrays
             (n_samples, n_neighbors), as :meth:`MahalanobisCosine.kneighbors` returns.
         """
         blocks = self._check_input(X, "explain")

@@ -16,15 +16,22 @@ CANDIDATE_ROWS = 512  # whose angles are computed at once
 class MahalanobisCosine(NeighborScorer):
     r"""Angle to the nearest training samples, after whitening (NSA section 2.5, equation 2).
 
-    ``whiten=True`` is the paper's *k-Cos (Mah)*, ``whiten=False`` its *k-Cos*. With u and v the
-    whitened training and test sample, the anomaly score is the mean of the k smallest angles
+    ``whiten=True`` is the score *k-Cos (Mah)* of [1]_, ``whiten=False`` its *k-Cos*. With
+    :math:`u = \Sigma_m^{-1/2} x_m` and :math:`v = \Sigma_m^{-1/2} y` the whitened training and test
+    sample, the anomaly score for one neighbour is
 
-    .. math:: \arccos \frac{u \cdot v}{\|u\| \|v\|}
+    .. math:: S_{k\text{-}Cos}(y) = \arccos \max_m \frac{u \cdot v}{\|u\|_2 \|v\|_2}
 
-    and ``score_samples`` its negative, in [-pi, 0] radians. A query in the direction of a training
-    sample (within 1e-8 rad) is scored as that sample. Training samples have leave-one-out scores:
-    by the nearest other sample, in the space whitened without them. A zero vector has no direction:
+    and for more neighbours the mean of the k smallest angles. ``score_samples`` is its negative,
+    in [-pi, 0] radians. With ``center=True`` the training mean :math:`\mu_m` is subtracted from
+    :math:`x_m` and :math:`y` first, as equation 2 has it.
+
+    Training samples are scored leave-one-out: by the nearest other sample, in the space whitened
+    without them. They are recognised when they are passed again. A zero vector has no direction:
     its angle is pi / 2 to every other vector and 0 to another zero vector.
+
+    Angles are seen from the origin. For columns that are centred or standardised, use
+    :class:`NeighborDistance`.
 
     Parameters
     ----------
@@ -33,21 +40,21 @@ class MahalanobisCosine(NeighborScorer):
     whiten : bool, default=True
         Whiten with the shrunk covariance of the training samples.
     center : bool, default=False
-        Subtract the training mean first, as equation 2 prints it. Without, the covariance is
-        still that of the centred samples.
+        Subtract the training mean first, as equation 2 prints it. The covariance is that of the
+        centred samples in either case.
     shrinkage : {"ledoit_wolf", "oas"}, float in [0, 1] or None, default="ledoit_wolf"
         Weight of the identity in the covariance. None and 0 are the pseudo-inverse, which is
         noise when there are fewer samples than features.
     n_components : int, float in (0, 1) or None, default=None
-        Whiten only the leading eigenvectors of the covariance, this many or as many as hold this
-        share of the variance, and ignore the other directions. None keeps all.
+        Keep only the leading eigenvectors of the covariance: this many, or as many as explain this
+        share of the variance. None keeps all.
     index : {"exact", "faiss"}, default="exact"
-        How nearest samples are found. "faiss", an extra for training sets of 10^5 samples and
-        more, looks only into the clusters of samples that are nearest to the query: it may miss a
-        nearest sample. The angles of those it finds are exact.
+        How nearest samples are found. "faiss", an optional dependency for training sets of 10^5
+        samples and more, searches only the clusters of samples nearest to the query, and may miss
+        a nearest sample.
     trim : float in [0, 0.5), default=0.0
         Share of the training samples that is left out of the final fit: the most anomalous ones,
-        found by repeated fits without labels. For training data that is polluted.
+        found by repeated fits without labels. For training data that contains anomalies.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05.
@@ -55,17 +62,29 @@ class MahalanobisCosine(NeighborScorer):
     Attributes
     ----------
     training_scores_ : float64 array of shape (n_samples,)
-        ``score_samples`` of the training samples.
+        Leave-one-out ``score_samples`` of the training samples.
     offset_ : float
         Threshold of ``predict`` on ``score_samples``.
     whitening_ : Whitening or None
-        The fitted map, None without whitening.
+        The fitted whitening map; None if `whiten` is False.
     mean_ : float64 array of shape (n_features,)
         Training mean.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : array of str
         Column names, if the training samples had any.
+
+    See Also
+    --------
+    CenterCosine : The angle to the mean of the training samples.
+    NeighborDistance : The Euclidean distance to the nearest training samples.
+    FeatureEnsemble : Sums the scores of several blocks of features.
+
+    References
+    ----------
+    .. [1] M. Yousef, M. Ackermann, U. Kurup and T. Bishop, "No Shifted Augmentations (NSA): compact
+       distributions for robust self-supervised Anomaly Detection", 2022, section 2.5.
+       `arXiv:2203.10344 <https://arxiv.org/abs/2203.10344>`_
 
     Examples
     --------

@@ -11,28 +11,34 @@ LARGEST = 1e15  # standard deviations; squares of more overflow in float32
 
 
 class NeighborDistance(NeighborScorer):
-    """Euclidean distance to the nearest training samples, in standard deviations.
+    r"""Euclidean distance to the nearest training samples, in standard deviations.
 
-    The score for tables, whose origin means nothing and whose columns have units of their own. For
-    embeddings of networks compare it with the angle of :class:`MahalanobisCosine`. The anomaly
-    score is the mean, or the largest, of the distances to the k nearest training samples, and
-    ``score_samples`` its negative. Training samples are scored by the nearest other samples.
+    The score for tables, whose origin means nothing and whose columns have different units. With
+    :math:`\sigma_j` the standard deviation of column j in the training samples :math:`x_m`, the
+    anomaly score of a sample y is the mean, or the largest, of the distances
+
+    .. math:: d(y, x_m) = \sqrt{\sum_j \left( \frac{y_j - x_{mj}}{\sigma_j} \right)^2}
+
+    to its k nearest training samples. ``score_samples`` is its negative. Training samples are
+    scored by the nearest other samples, and recognised when they are passed again. For embeddings
+    of networks compare it with :class:`MahalanobisCosine`.
 
     Parameters
     ----------
     n_neighbors : int, default=5
         Number k of nearest training samples, less than the number of training samples.
     aggregation : {"mean", "largest"}, default="mean"
-        What becomes of the k distances. "largest" is the distance to the k-th nearest sample.
+        How the k distances are combined. "largest" is the distance to the k-th nearest sample
+        [1]_, "mean" is in proportion to the sum of all k [2]_.
     standardize : bool, default=True
-        Divide each column by its standard deviation in the training samples first.
+        Divide each column by its standard deviation in the training samples.
     index : {"exact", "faiss"}, default="exact"
-        How nearest samples are found. "faiss", an extra for training sets of 10^5 samples and
-        more, looks only into the clusters of samples that are nearest to the query and may miss a
-        nearest sample.
+        How nearest samples are found. "faiss", an optional dependency for training sets of 10^5
+        samples and more, searches only the clusters of samples nearest to the query, and may miss
+        a nearest sample.
     trim : float in [0, 0.5), default=0.0
         Share of the training samples that is left out of the final fit: the most anomalous ones,
-        found by repeated fits without labels. For training data that is polluted.
+        found by repeated fits without labels. For training data that contains anomalies.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05.
@@ -53,13 +59,15 @@ class NeighborDistance(NeighborScorer):
     See Also
     --------
     MahalanobisCosine : The angle instead of the distance.
+    FeatureEnsemble : Sums the scores of several blocks of features.
+    NSADetector : Scores tables by this distance by default.
 
     References
     ----------
     .. [1] S. Ramaswamy, R. Rastogi and K. Shim, "Efficient algorithms for mining outliers from
-       large data sets", SIGMOD 2000 (the distance to the k-th neighbour).
+       large data sets", SIGMOD 2000.
     .. [2] F. Angiulli and C. Pizzuti, "Fast outlier detection in high dimensional spaces",
-       PKDD 2002 (the sum of the k distances).
+       PKDD 2002.
 
     Examples
     --------

@@ -31,9 +31,9 @@ class NeighborScorer(BlockScorer):
     aggregation: str = "mean"
 
     def kneighbors(self, X):
-        """Distances to the nearest training samples, and which these are.
+        """Distances to the nearest training samples, and their positions.
 
-        A query that is a training sample skips itself, as its score does.
+        A sample that is a training sample is not its own neighbour.
 
         Parameters
         ----------
