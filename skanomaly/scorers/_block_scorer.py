@@ -133,7 +133,7 @@ def fit_trimmed(
     trim: float,
     fit: Callable[[np.ndarray], Array],
     score: Callable[[np.ndarray], Array],
-) -> tuple[Array, np.ndarray]:
+) -> tuple[Array, Array | None]:
     """Fit on rows that are kept, leaving the share `trim` of them out.
 
     As in the concentration steps of the minimum covariance determinant, the least anomalous rows
@@ -155,8 +155,8 @@ def fit_trimmed(
     -------
     anomaly : array (n_rows, ...)
         Scores of all rows.
-    kept : int array
-        Positions of the rows of the last fit.
+    kept : int array or None
+        Positions of the rows of the last fit; None if that was of all rows.
     """
     kept = np.arange(n_rows)
     anomaly = fit(kept)
@@ -170,13 +170,15 @@ def fit_trimmed(
         anomaly, xp = fit(kept), namespace(anomaly)
         order = like(np.argsort(np.concatenate([kept, left_out])), anomaly)
         anomaly = xp.take(xp.concat([anomaly, score(left_out)]), order, axis=0)
-    return anomaly, kept
+    return anomaly, None if len(kept) == n_rows else like(kept, anomaly)
 
 
-def positions_in(kept: np.ndarray, index: Array) -> Array:
+def positions_in(kept: Array | None, index: Array) -> Array:
     """Positions in X of rows by their positions, an array of any shape, among those kept."""
+    if kept is None:
+        return index
     xp = namespace(index)
-    return xp.reshape(xp.take(like(kept, index), xp.reshape(index, (-1,))), index.shape)
+    return xp.reshape(xp.take(kept, xp.reshape(index, (-1,))), index.shape)
 
 
 def fit_to_block(scorer: Any, block: Block) -> Array:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
-from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows
+from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows, to_numpy
 from .._base import atomic_fit
 from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
@@ -174,8 +175,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
                 lambda index: self._contributions(dict(_take_rows(blocks, index))),
             )
         else:
-            contributions = self._fit_members(blocks)
-            self._kept = np.arange(contributions.shape[0])
+            contributions, self._kept = self._fit_members(blocks), None
         self._training_contributions = contributions
         self._finish_fit(-namespace(contributions).sum(contributions, axis=1), known.close())
         return self
@@ -204,9 +204,11 @@ class FeatureEnsemble(Scorer, BaseComposition):
         contributions = replace_known(
             own, self._contributions(blocks), self._training_contributions
         )
-        # members know the positions among the rows that were not trimmed
-        place = np.clip(np.searchsorted(self._kept, own), 0, len(self._kept) - 1)
-        place = np.where(self._kept[place] == own, place, -1)
+        place = own
+        if self._kept is not None:  # members know the positions among the rows that were kept
+            kept = to_numpy(self._kept)
+            place = np.minimum(np.searchsorted(kept, own), len(kept) - 1)
+            place = np.where(kept[place] == own, place, -1)
         neighbors = {}
         for group, name, scorer in self.members_:
             if hasattr(scorer, "neighbors_in_block"):
@@ -233,7 +235,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     def _blocks(self, X, reset: bool) -> Iterator[tuple[str, Array]]:
         """Checked blocks of X by name, each as soon as it is there."""
-        is_dict = isinstance(X, Mapping)
+        is_dict = isinstance(X, dict) and not issparse(X)  # some sparse arrays are dicts too
         if is_dict or isinstance(X, Iterator):
             return self._check_blocks(X.items() if is_dict else X, reset)
         X = super()._validate_input(X, reset=reset)
