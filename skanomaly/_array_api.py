@@ -92,8 +92,17 @@ def row_slices(n_rows: int, row_bytes: int, block_bytes: int) -> Iterator[slice]
 
 def by_blocks(compute: Callable[[Array], Array], X: Array) -> Array:
     """`compute(X)` for a function of rows, some at a time."""
-    blocks = row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES)
-    return namespace(X).concat([compute(X[part, :]) for part in blocks])
+    xp = namespace(X)
+    parts = list(row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES))
+    first = compute(X[parts[0], :])
+    if len(parts) == 1:
+        return first
+    shape = (X.shape[0], *first.shape[1:])
+    result = xp.empty(shape, dtype=first.dtype, device=device(first))
+    result[parts[0], ...] = first
+    for part in parts[1:]:
+        result[part, ...] = compute(X[part, :])
+    return result
 
 
 def column_means(X: Array) -> Array:

@@ -11,10 +11,10 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ._array_api import (
+    BLOCK_BYTES,
     Array,
     as_float64,
     by_blocks,
-    column_means,
     device,
     is_numpy_array,
     like,
@@ -43,15 +43,24 @@ class NearestRows:
     ----------
     rows : float array (n, d)
         Finite rows.
+    transform : callable
+        Makes of some rows the vectors that are stored.
     """
 
-    def __init__(self, rows: Array):
-        self.origin = column_means(rows)
-        self._rows = self._relative(rows)
+    def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
         xp = namespace(rows)
-        # |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2): one more column makes it one product
-        squares = by_blocks(lambda X: xp.sum(as_float64(X) ** 2, axis=1, keepdims=True), self._rows)
-        self._rows = xp.concat([self._rows, xp.astype(-squares / 2, xp.float32)], axis=1)
+        blocks = list(row_slices(rows.shape[0], 8 * rows.shape[1], BLOCK_BYTES))
+        self.origin = (
+            sum(xp.sum(transform(rows[part, :]), axis=0) for part in blocks) / rows.shape[0]
+        )
+
+        def stored(some: Array) -> Array:
+            relative = self._relative(transform(some))
+            # |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2): one more column makes it one product
+            squares = xp.sum(as_float64(relative) ** 2, axis=1, keepdims=True)
+            return xp.concat([relative, xp.astype(-squares / 2, xp.float32)], axis=1)
+
+        self._rows = by_blocks(stored, rows)
 
     __getstate__ = numpy_state
 

@@ -292,11 +292,13 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     def _contributions(self, blocks: dict[str, Array]) -> Array:
         """Rescaled anomaly scores (n, members) of new rows."""
-        shared = {group: Block(rows) for group, rows in blocks.items()}
-        columns = []
-        for j, (group, _, scorer) in enumerate(self.members_):
-            low, high = (float(self.ranges_[j, i]) for i in (0, 1))
-            columns.append(_rescale(scorer, score_block(scorer, shared[group]), low, high))
+        columns: list[Array] = []
+        for group, rows in blocks.items():
+            block = Block(rows)
+            for member, _, scorer in self.members_:
+                if member == group:
+                    low, high = (float(self.ranges_[len(columns), i]) for i in (0, 1))
+                    columns.append(_rescale(scorer, score_block(scorer, block), low, high))
         return namespace(columns[0]).stack(columns, axis=1)
 
     @property

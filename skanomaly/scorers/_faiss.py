@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .._array_api import Array, as_float64, like, namespace, take_along_rows, take_rows, to_numpy
@@ -25,9 +27,9 @@ def import_faiss():
 class FaissRows(NearestRows):
     """`NearestRows` whose search looks into an inverted file index, and may miss a nearest row."""
 
-    def __init__(self, rows: Array):
+    def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
         import_faiss()
-        super().__init__(rows)
+        super().__init__(rows, transform)
         self._index = _build_index(np.ascontiguousarray(to_numpy(self._rows[:, :-1])))
 
     def __getstate__(self):

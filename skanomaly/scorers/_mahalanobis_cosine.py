@@ -124,7 +124,7 @@ class MahalanobisCosine(NeighborScorer):
         self.trim = trim
         self.contamination = contamination
 
-    def _fit_vectors(self, block: Block) -> Array:
+    def _fit_space(self, block: Block) -> None:
         self.mean_ = column_means(block.rows)
         self.whitening_ = None
         if not self.center:
@@ -133,13 +133,13 @@ class MahalanobisCosine(NeighborScorer):
             self.whitening_ = block.fit_whitening(
                 shrinkage=self.shrinkage, center=self.center, n_components=self.n_components
             )
-        return self._vectors_of(block)
 
-    def _vectors_of(self, block: Block) -> Array:
-        if self.whitening_ is not None:
-            return directions(block.whitened(self.whitening_))
-        rows = as_float64(block.rows)
-        return directions(rows - self.mean_ if self.center else rows)
+    def _coordinates(self, block: Block) -> Array:
+        return block.rows if self.whitening_ is None else block.whitened(self.whitening_)
+
+    def _vectors(self, rows: Array) -> Array:
+        is_centred = self.center and self.whitening_ is None  # a whitening has centred them
+        return directions(as_float64(rows) - self.mean_ if is_centred else rows)
 
     def _from_euclidean(self, distances: Array) -> Array:
         return angle_of_chord(distances)

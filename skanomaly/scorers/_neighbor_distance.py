@@ -102,7 +102,7 @@ class NeighborDistance(NeighborScorer):
         self.trim = trim
         self.contamination = contamination
 
-    def _fit_vectors(self, block: Block) -> Array:
+    def _fit_space(self, block: Block) -> None:
         rows = block.rows
         xp = namespace(rows)
         self.mean_ = xp.zeros_like(column_means(rows))
@@ -116,10 +116,9 @@ class NeighborDistance(NeighborScorer):
             deviation = xp.sqrt(column_means(deviations)) * largest
             # of a constant column the mean itself is rounded
             self.scale_ = xp.where(deviation > 1e-12 * largest, deviation, 1.0)
-        return self._vectors_of(block)
 
-    def _vectors_of(self, block: Block) -> Array:
-        vectors = (as_float64(block.rows) - self.mean_) / self.scale_
+    def _vectors(self, rows: Array) -> Array:
+        vectors = (as_float64(rows) - self.mean_) / self.scale_
         return namespace(vectors).clip(vectors, min=-LARGEST, max=LARGEST)
 
     def _from_euclidean(self, distances: Array) -> Array:

@@ -16,8 +16,9 @@ from ._block_scorer import BlockScorer, positions_in
 class NeighborScorer(BlockScorer):
     """Mean distance to the k nearest training samples.
 
-    A subclass defines ``_fit_vectors(block)`` and ``_vectors_of(block)``, the vectors that are
-    compared, and ``_from_euclidean``, what their Euclidean distances mean.
+    A subclass defines ``_fit_space(block)``; ``_coordinates(block)``, and ``_vectors(rows)``, which
+    makes of them, some at a time, the vectors that are compared; and ``_from_euclidean``, what
+    their Euclidean distances mean.
     """
 
     _parameter_constraints: dict = {
@@ -52,7 +53,7 @@ class NeighborScorer(BlockScorer):
 
     def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
         """As `kneighbors`; `own` tells which training sample each row is, or -1."""
-        vectors = self._vectors_of(block)
+        vectors = self._vectors(self._coordinates(block))
         xp = namespace(vectors)
         k = self.n_neighbors
         distances, indices = self._neighbors.nearest(vectors, min(k + 1, len(self._neighbors)))
@@ -70,22 +71,24 @@ class NeighborScorer(BlockScorer):
                 f"n_neighbors={self.n_neighbors} needs more than {n_samples} samples; "
                 f"pass at most {n_samples - 1}"
             )
-        self._neighbors = self._make_index(self._fit_vectors(block))
+        self._fit_space(block)
+        self._neighbors = self._make_index(self._coordinates(block))
         return self._aggregate(self._leave_one_out(block))
 
-    def _make_index(self, vectors: Array) -> NearestRows:
+    def _make_index(self, rows: Array) -> NearestRows:
         if self.index == "exact":
-            return NearestRows(vectors)
+            return NearestRows(rows, self._vectors)
         from ._faiss import FaissRows
 
-        return FaissRows(vectors)
+        return FaissRows(rows, self._vectors)
 
     def _leave_one_out(self, block: Block) -> Array:
         """Distances (n, k) of the training rows to the nearest others."""
         return self._from_euclidean(self._neighbors.nearest_others(self.n_neighbors)[0])
 
     def _score_rows(self, block: Block) -> Array:
-        distances, _ = self._neighbors.nearest(self._vectors_of(block), self.n_neighbors)
+        vectors = self._vectors(self._coordinates(block))
+        distances, _ = self._neighbors.nearest(vectors, self.n_neighbors)
         return self._aggregate(self._from_euclidean(distances))
 
     def _aggregate(self, distances: Array) -> Array:
@@ -93,10 +96,13 @@ class NeighborScorer(BlockScorer):
         combine = xp.max if self.aggregation == "largest" else xp.mean
         return combine(distances, axis=1)
 
-    def _fit_vectors(self, block: Block) -> Array:
+    def _fit_space(self, block: Block) -> None:
         raise NotImplementedError
 
-    def _vectors_of(self, block: Block) -> Array:
+    def _coordinates(self, block: Block) -> Array:
+        return block.rows
+
+    def _vectors(self, rows: Array) -> Array:
         raise NotImplementedError
 
     def _from_euclidean(self, distances: Array) -> Array:
