@@ -14,6 +14,7 @@ from ._array_api import Array, as_float64, like, namespace, row_slices, to_numpy
 
 N_PROJECTIONS = 8
 TOLERANCE = 1e-4  # deviations of a column, root mean square over columns: what rounding may do
+ROUNDING = 1e-12  # of a column's values, relative to them
 SCALE_SAMPLES = 2_000  # looked at for the scale of the columns
 FAR = 1e100  # projections beyond it are all alike
 BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
@@ -23,8 +24,9 @@ class TrainingRows:
     """Recognises the samples that a detector was fitted on.
 
     A sample is a training sample if it equals one but for rounding: if they differ by less than
-    1e-4 mean absolute deviations, root mean square over the columns. A step before, such as a PCA,
-    may so round a row that comes alone as it likes, and images of uint8 equal those divided by 255.
+    1e-4 median absolute deviations, root mean square over the columns. So a step before, such as a
+    PCA, may round a single row in another way than a batch, and images of uint8 equal the same
+    images divided by 255.
     Compared are 8 random projections of the standardised samples, which takes little memory.
 
     Samples come as one array with ``TrainingRows.of(X)``, or block by block, followed by
@@ -44,12 +46,20 @@ class TrainingRows:
 
     def add(self, X: Array) -> None:
         """Add a block of the training samples."""
-        step = -(-X.shape[0] // SCALE_SAMPLES)
+        n_looked_at = max(2, min(SCALE_SAMPLES, BLOCK_BYTES // (8 * math.prod(X.shape[1:]))))
+        step = -(-X.shape[0] // n_looked_at)
         some = np.concatenate([to_numpy(rows) for rows in _rows(X[::step, ...])])
-        mean = (some / len(some)).sum(axis=0)
-        # halves of parts do not overflow
-        deviation = (np.abs(some / 2 - mean / 2) / len(some)).sum(axis=0)
-        self._scales.append((mean, np.where(deviation > 0, deviation, 1.0)))
+        center = np.sort(some, axis=0)[len(some) // 2]
+        with np.errstate(over="ignore"):
+            deviations = np.abs(some - center)
+        # medians, since a gross error would make all others look equal; of those that differ by
+        # more than rounding, since most entries of a column may be the same
+        deviations[deviations <= ROUNDING * np.abs(center)] = np.inf
+        n_varying = np.isfinite(deviations).sum(axis=0)
+        median = np.take_along_axis(np.sort(deviations, axis=0), n_varying[None] // 2, axis=0)[0]
+        constant = np.where(center != 0, np.abs(center), 1.0)
+        scale = np.where(n_varying > 0, median, constant)
+        self._scales.append((center, scale))
         self._projections = self._projections + self._project(X, len(self._scales) - 1)
 
     def add_blocks(self, blocks: Iterable[tuple[str, Array]]) -> Iterator[tuple[str, Array]]:

@@ -29,7 +29,7 @@ TABLE_NEIGHBORS = 5
 
 
 class NSADetector(CallbackSupportMixin, OutlierDetector):
-    """Anomaly detector that learns features of images from X itself and scores them by angles.
+    """Anomaly detector for images, whose features it learns from X, and for tables.
 
     ``fit`` trains the encoder on X without labels, then fits the scorer on the features of X. X is
     images, (n, height, width), (n, height, width, channels) or (n, channels, height, width) of
@@ -147,10 +147,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Returns
         -------
         explanation : Bunch
-            ``members``, the m labels ``"layer/score"``; ``contributions``, a float64 array
-            (n_samples, m), whose rows sum to ``-score_samples(X)``; ``neighbors``, for each
-            member that looks for nearest samples a pair (angles, indices) of arrays
-            (n_samples, n_neighbors): angles in radians, indices into the X of ``fit``; and for
+            ``members``, the m labels ``"layer/score"``, or the name of the scorer;
+            ``contributions``, a float64 array (n_samples, m), whose rows sum to
+            ``-score_samples(X)``; ``neighbors``, for each member that looks for nearest samples a
+            pair (distances, indices) of arrays (n_samples, n_neighbors): angles in radians, or
+            distances in standard deviations, and positions in the X of ``fit``; and for
             images ``heatmaps``, a float64 array (n_samples, height, width): the angle in radians
             of the features at each position to the nearest ones in normal images (at most 200
             training images), interpolated to the images' resolution. None without a
@@ -164,15 +165,18 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         X = self._check_input(X, "explain")
         known = self._find_known(X)
         features = self._transform(X)
-        if hasattr(self.scorer_, "explain"):
-            explanation = self.scorer_.explain(features, training_index=known)
+        if hasattr(self.scorer_, "takes_blocks"):
+            # a frozen scorer knows the samples that it was fitted on itself
+            is_frozen = isinstance(self.scorer_, FrozenEstimator)
+            index = None if is_frozen else known
+            explanation = self.scorer_.explain(features, training_index=index)
         else:
             name = type(self.scorer_).__name__
             scores = replace_known(
                 known, self.scorer_.score_samples(features), self.training_scores_
             )
             neighbors = {}
-            if hasattr(self.scorer_, "kneighbors"):
+            if hasattr(self.scorer_, "neighbors_in_block"):
                 neighbors[name] = self.scorer_.kneighbors(features)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
         explanation.heatmaps = None if self._reference is None else self._heatmaps(X, known, layer)
@@ -227,7 +231,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
 
     @property
     def _is_trimmed(self) -> bool:  # type: ignore[override]
-        return getattr(self.scorer_, "trim", 0) > 0
+        return bool(getattr(self.scorer_, "trim", 0))
 
     def _fit_scorer(self, X) -> np.ndarray:
         """Fit the scorer, and return scores of the training samples as if they were new."""

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance
+from skanomaly._training_rows import TrainingRows
 
 
 def distances(queries, X, standardize=True):
@@ -114,3 +115,41 @@ def test_p_values_after_trimming_warn(table, detector):
 def test_trim_rounds_to_the_nearest_number(rng, trim, n, n_kept):
     detector = NeighborDistance(1, trim=trim).fit(rng.normal(size=(n, 2)))
     assert len(detector._kept) == n_kept
+
+
+def test_a_gross_error_does_not_make_all_samples_equal(rng):
+    X = np.concatenate([rng.normal(size=(99, 1)), [[1e6]]])
+    detector = NeighborDistance(1, standardize=False).fit(X)
+    queries = np.array([[0.001], [1.5], [5.0]])
+    expected = np.abs(queries[:, None] - X[None]).min(axis=(1, 2))
+    assert_allclose(-detector.score_samples(queries), expected, atol=1e-1)
+    assert detector._known.n_distinct == 100
+
+
+def test_columns_that_hardly_vary(rng):
+    """A constant border of images, whose mean rounds, and a column with few other values."""
+    images = rng.integers(0, 256, (40, 6, 6), dtype=np.uint8)
+    images[:, 0] = 51
+    known = TrainingRows.of(images)
+    as_floats = (images / 255).astype(np.float32)
+    assert_array_equal(known.find(as_floats), np.arange(40))
+    as_floats[3, 0, 0] += 0.5
+    assert known.find(as_floats)[3] == -1
+    sparse = np.zeros((100, 2))
+    sparse[:3, 0] = [1, 2, 3]
+    sparse[:, 1] = rng.normal(size=100)
+    changed = sparse + [[1, 0]]
+    assert (TrainingRows.of(sparse).find(changed) == -1).all()
+
+
+def test_leave_one_out_far_from_the_origin(rng):
+    """Training samples and new ones of the same distribution have the same scores."""
+    A, B = rng.normal(size=(2, 400, 8)) + 1e5
+    detector = MahalanobisCosine().fit(A)
+    medians = np.median(detector.training_scores_), np.median(detector.score_samples(B))
+    assert_allclose(*medians, rtol=0.1)
+
+
+def test_two_rows_are_kept_at_least():
+    X = np.array([[1.0, 2.0], [2.0, 1.0]])
+    assert np.isfinite(CenterCosine(whiten=False, trim=0.4).fit(X).training_scores_).all()

@@ -9,7 +9,7 @@ from .._whitening import Whitening
 class Block:
     """Features of some samples, and what whitenings make of them.
 
-    Scores of one block that whiten alike share the fitted map and its product with the rows.
+    Scores with the same whitening share the fitted map and the whitened rows.
 
     Parameters
     ----------

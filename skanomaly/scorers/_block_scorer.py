@@ -160,7 +160,7 @@ def fit_trimmed(
     """
     kept = np.arange(n_rows)
     anomaly = fit(kept)
-    n_kept = n_rows - round(trim * n_rows)
+    n_kept = max(2, n_rows - round(trim * n_rows))
     for _ in range(MAX_TRIM_ROUNDS if n_kept < n_rows else 0):
         totals = to_numpy(anomaly).reshape(n_rows, -1).sum(axis=1)
         best = np.sort(np.argsort(totals, kind="stable")[:n_kept])

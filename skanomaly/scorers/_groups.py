@@ -72,7 +72,7 @@ def _refuse_overlap(positions: dict[str, list[int]]) -> None:
         for column in columns:
             if column in owner:
                 raise ValueError(
-                    f"groups {owner[column]!r} and {group!r} share column {column}, which would "
-                    "so count twice"
+                    f"groups {owner[column]!r} and {group!r} share column {column}; pass "
+                    "groups that have no column in common"
                 )
             owner[column] = group

@@ -7,6 +7,8 @@ from .._array_api import Array, by_blocks, namespace
 from .._nearest_rows import largest_of_tiles, without_self
 from .._whitening import Whitening
 
+FAR = 100.0  # squared length of the mean, in mean squared deviations
+
 
 class LeaveOneOut:
     """Whitening without one row: S^(-1/2) when row i is left out of S.
@@ -67,16 +69,19 @@ class LeaveOneOut:
         return xp.stack(angles, axis=1)
 
     def _make_tile(self):
-        """A function that returns float32 cosines at slices of rows and columns."""
+        """A function that returns cosines at slices of rows and columns."""
         xp = namespace(self.whitened)
-        tiny = xp.finfo(xp.float32).smallest_normal
+        # far from the origin, float32 would round the cosines of all rows to 1
+        is_far = xp.sum(self.mean**2) > FAR * xp.mean(self.squared_deviations)
+        dtype = xp.float64 if is_far else xp.float32
+        tiny = xp.finfo(dtype).smallest_normal
 
-        def single(values: Array) -> Array:
-            return xp.astype(values, xp.float32)
+        def converted(values: Array) -> Array:
+            return xp.astype(values, dtype, copy=False)
 
-        vectors, along_mean = single(self.whitened), single(self.whitened @ self.mean)
-        norms = single(by_blocks(lambda w: xp.sum(w * w, axis=1), self.whitened))
-        gain, squares, shift = single(self.gain), single(self.squared_deviations), self.shift
+        vectors, along_mean = converted(self.whitened), converted(self.whitened @ self.mean)
+        norms = converted(by_blocks(lambda w: xp.sum(w * w, axis=1), self.whitened))
+        gain, squares, shift = converted(self.gain), converted(self.squared_deviations), self.shift
         own = norms - along_mean  # d_i . w_i
         own_norms = xp.sqrt(xp.clip(norms + gain * own**2, min=tiny))
         is_zero = norms == 0  # such rows are at no angle to one another
