@@ -32,6 +32,7 @@ __all__ = [
     "namespace",
     "numpy_state",
     "row_slices",
+    "sample_rows",
     "take_along_rows",
     "take_rows",
     "to_numpy",
@@ -117,6 +118,14 @@ def column_means(X: Array) -> Array:
 def take_rows(X: Array, index: np.ndarray) -> Array:
     """The rows of X at increasing positions; X itself if these are all of them."""
     return X if len(index) == X.shape[0] else namespace(X).take(X, like(index, X), axis=0)
+
+
+def sample_rows(X: Array, n_rows: int) -> Array:
+    """At most so many rows of X, drawn at random but always the same."""
+    if X.shape[0] <= n_rows:
+        return X
+    drawn = np.random.default_rng(0).choice(X.shape[0], n_rows, replace=False)
+    return take_rows(X, np.sort(drawn))
 
 
 def take_along_rows(X: Array, columns: Array) -> Array:

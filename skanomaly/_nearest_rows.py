@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -20,6 +21,7 @@ from ._array_api import (
     namespace,
     numpy_state,
     row_slices,
+    sample_rows,
     take_along_rows,
     top_columns,
     vector_norm,
@@ -27,6 +29,8 @@ from ._array_api import (
 
 TILE_ROWS, TILE_COLUMNS = 512, 8192  # 16 MiB of float32
 ORIGIN_ROWS = 1_000  # looked at for the middle of the rows
+DENSITY_ROWS = 256  # looked at for the distance of neighbours
+DENSE = 0.1  # of the spread; float64 tells apart neighbours that are nearer
 GROUP = 8  # columns of a tile of which only the largest value is looked at first
 
 Tile = Callable[[slice, slice], Array]
@@ -36,8 +40,9 @@ Measure = Callable[[slice, Array], Array]
 class NearestRows:
     """Stored rows, and a search for those that are nearest by Euclidean distance.
 
-    Rows are kept once, in float32, relative to a middle one: what they have in common would cost
-    digits. Of unit vectors the nearest are those at the smallest angle.
+    Rows are kept once, relative to a middle one, since what they have in common would cost digits;
+    in float32, or in float64 if most neighbours are so near that float32 could confuse them.
+    Of unit vectors the nearest are those at the smallest angle.
 
     Parameters
     ----------
@@ -49,17 +54,35 @@ class NearestRows:
 
     def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
         xp = namespace(rows)
-        some = transform(rows[:: -(-rows.shape[0] // ORIGIN_ROWS), :])
+        some = transform(sample_rows(rows, ORIGIN_ROWS))
         # the median, since a gross error must not take it away from the others
         self.origin = xp.sort(some, axis=0)[some.shape[0] // 2, :]
 
-        def stored(some: Array) -> Array:
-            relative = self._relative(transform(some))
+        self._store(rows, transform, xp.float32)
+        if self._is_too_dense(sample_rows(some, DENSITY_ROWS)):
+            self._store(rows, transform, xp.float64)
+
+    def _store(self, rows: Array, transform: Callable[[Array], Array], dtype: Any) -> None:
+        xp = namespace(rows)
+
+        def stored(rows: Array) -> Array:
+            relative = xp.astype(as_float64(transform(rows)) - self.origin, dtype)
             # |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2): one more column makes it one product
             squares = xp.sum(as_float64(relative) ** 2, axis=1, keepdims=True)
-            return xp.concat([relative, xp.astype(-squares / 2, xp.float32)], axis=1)
+            return xp.concat([relative, xp.astype(-squares / 2, dtype)], axis=1)
 
         self._rows = by_blocks(stored, rows)
+
+    def _is_too_dense(self, some: Array) -> bool:
+        """Whether float32 confuses neighbours: rows in clusters that are small beside the spread.
+
+        Rounding moves half of a squared distance by some 1e-7 of the rows' squared lengths.
+        """
+        xp = namespace(some)
+        spread = xp.mean(xp.sum((some - self.origin) ** 2, axis=1))
+        distances, _ = NearestRows.nearest(self, some, min(2, len(self)))
+        quartile = xp.sort(distances[:, -1])[distances.shape[0] // 4]
+        return bool(quartile**2 < DENSE**2 * spread)
 
     __getstate__ = numpy_state
 
@@ -106,8 +129,8 @@ class NearestRows:
         return xp.concat([rows, xp.ones_like(rows[:, :1])], axis=1)
 
     def _relative(self, rows: Array) -> Array:
-        xp = namespace(rows)
-        return by_blocks(lambda X: xp.astype(as_float64(X) - self.origin, xp.float32), rows)
+        xp, dtype = namespace(rows), self._rows.dtype
+        return by_blocks(lambda X: xp.astype(as_float64(X) - self.origin, dtype), rows)
 
 
 def largest_of_tiles(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ._array_api import Array, as_float64, like, namespace, row_slices, to_numpy
+from ._array_api import Array, as_float64, like, namespace, row_slices, sample_rows, to_numpy
 
 N_PROJECTIONS = 8
 TOLERANCE = 1e-4  # deviations of a column, root mean square over columns: what rounding may do
@@ -47,8 +47,7 @@ class TrainingRows:
     def add(self, X: Array) -> None:
         """Add a block of the training samples."""
         n_looked_at = max(2, min(SCALE_SAMPLES, BLOCK_BYTES // (8 * math.prod(X.shape[1:]))))
-        step = -(-X.shape[0] // n_looked_at)
-        some = np.concatenate([to_numpy(rows) for rows in _rows(X[::step, ...])])
+        some = np.concatenate([to_numpy(rows) for rows in _rows(sample_rows(X, n_looked_at))])
         center = np.sort(some, axis=0)[len(some) // 2]
         with np.errstate(over="ignore"):
             deviations = np.abs(some - center)

@@ -66,6 +66,19 @@ def test_rows_that_float32_cannot_tell_apart(rng, small_tiles, spread, k):
     assert_allclose(angles, np.sort(expected, axis=1)[:, :k], rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.parametrize("spread", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_small_clusters_far_apart(rng, small_tiles, spread):
+    """Nothing that all rows have in common, and neighbours that float32 would confuse."""
+    centers = rng.normal(size=(2, 30))
+    reference = centers[np.arange(300) % 2] + spread * rng.normal(size=(300, 30))
+    queries = centers[np.arange(20) % 2] + spread * rng.normal(size=(20, 30))
+    angles, _ = nearest_angles(reference, queries, 2)
+    expected = exhaustive(queries, reference)
+    assert_allclose(angles, np.sort(expected, axis=1)[:, :2], atol=1e-6)
+    for query, found in zip(queries, angles, strict=True):
+        assert_allclose(nearest_angles(reference, query[None], 2)[0][0], found, atol=1e-7)
+
+
 def test_angles_of_near_duplicates(rng):
     reference = rng.normal(size=(500, 64))
     queries = reference[:50] + 1e-6 * rng.normal(size=(50, 64))

@@ -30,7 +30,9 @@ class FaissRows(NearestRows):
     def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
         import_faiss()
         super().__init__(rows, transform)
-        self._index = _build_index(np.ascontiguousarray(to_numpy(self._rows[:, :-1])))
+        self._index = _build_index(
+            np.ascontiguousarray(to_numpy(self._rows[:, :-1]), dtype=np.float32)
+        )
 
     def __getstate__(self):
         index = import_faiss().serialize_index(self._index)
@@ -52,7 +54,7 @@ class FaissRows(NearestRows):
         return take_along_rows(distances, order), take_along_rows(index, order)
 
     def _measured(self, relative: Array, k: int) -> tuple[Array, Array]:
-        _, found = self._index.search(np.ascontiguousarray(to_numpy(relative)), k)
+        _, found = self._index.search(np.ascontiguousarray(to_numpy(relative), dtype=np.float32), k)
         # where the lists that were looked into held too few, all rows are
         (short,) = np.nonzero((found < 0).any(axis=1))
         if len(short):
