@@ -30,7 +30,7 @@ OBJECTIVES = ("simclr", "simclr-shifted", "simsiam", "byol")
 MAP_WIDTH = 512  # flattened maps are projected to so many values
 LITE = "pretrained-efficientnet_lite0"
 PIXEL_RIVALS = {
-    "pixels": lambda seed: NeighborDistance(),
+    "pixels": lambda seed: NeighborDistance(1, standardize=False),
     "iforest": lambda seed: IsolationForest(random_state=seed),
     "pca": lambda seed: PCAReconstruction(0.9, random_state=seed),
     "ocsvm": lambda seed: OneClassSVM(),
