@@ -87,7 +87,10 @@ def fit_detectors(train, epochs, seed):
         detector = DUMDetector(FrozenEstimator(encoder), **options, random_state=seed)
         fitted[name] = None, detector.fit(train)
     flatten = FunctionTransformer(lambda images: images.reshape(len(images), -1))
-    fitted["nearest pixels"] = None, make_pipeline(flatten, NeighborDistance()).fit(train)
+    fitted["nearest pixels"] = (
+        None,
+        make_pipeline(flatten, NeighborDistance(1, standardize=False)).fit(train),
+    )
     return fitted
 
 
