@@ -111,11 +111,12 @@ class NeighborDistance(NeighborScorer):
             self.mean_ = column_means(rows)
             # in units of the largest entry, so that squares neither overflow nor vanish
             largest = as_float64(xp.max(xp.abs(rows), axis=0))
-            largest = xp.where(largest > 0, largest, 1.0)
+            ones = xp.ones_like(largest)
+            largest = xp.where(largest > 0, largest, ones)
             deviations = by_blocks(lambda X: ((as_float64(X) - self.mean_) / largest) ** 2, rows)
             deviation = xp.sqrt(column_means(deviations)) * largest
             # of a constant column the mean itself is rounded
-            self.scale_ = xp.where(deviation > 1e-12 * largest, deviation, 1.0)
+            self.scale_ = xp.where(deviation > 1e-12 * largest, deviation, ones)
 
     def _vectors(self, rows: Array) -> Array:
         vectors = (as_float64(rows) - self.mean_) / self.scale_
