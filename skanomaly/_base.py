@@ -57,7 +57,6 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     offset_: float
     training_scores_: Array
     _known: TrainingRows | None = None  # a part of an ensemble leaves them to it
-    _is_trimmed = False  # whether training samples were left out of the fit
 
     def score_samples(self, X):
         """Score of each sample; higher is more normal.
@@ -201,6 +200,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """Put the share `contamination` of the training samples below zero."""
         self.training_scores_ = training_scores
         self.offset_ = float(np.percentile(to_numpy(training_scores), 100.0 * self._rate))
+
+    @property
+    def _is_trimmed(self) -> bool:
+        """Whether training samples were left out of the fit."""
+        return False
 
     @property
     def _rate(self) -> float:

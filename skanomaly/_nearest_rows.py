@@ -208,6 +208,18 @@ def without_self(tile: Array, rows: slice, columns: slice) -> Array:
     return xp.where(like(mask, tile), xp.full_like(tile, -xp.inf), tile)
 
 
+def leave_one_out(distances: Array, index: Array, own: np.ndarray) -> tuple[Array, Array]:
+    """Distances (n, k) and indices of k neighbours out of k + 1.
+
+    Without the position `own` of the row itself; where it is not among them, such as behind
+    duplicates, or -1, without the furthest.
+    """
+    xp = namespace(index)
+    is_own = index == like(own, index)[:, None]
+    order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :-1]
+    return take_along_rows(distances, order), take_along_rows(index, order)
+
+
 class _SingleThreadedBlas:
     """Limits numpy's BLAS, of which a process has one, to one thread while any search runs."""
 

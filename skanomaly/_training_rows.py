@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ._array_api import Array, as_float64, like, namespace, row_slices, sample_rows, to_numpy
+from ._array_api import (
+    BLOCK_BYTES,
+    Array,
+    as_float64,
+    like,
+    namespace,
+    row_slices,
+    sample_rows,
+    to_numpy,
+)
 
 N_PROJECTIONS = 8
 TOLERANCE = 1e-4  # deviations of a column, root mean square over columns: what rounding may do
 ROUNDING = 1e-12  # of a column's values, relative to them
 SCALE_SAMPLES = 2_000  # looked at for the scale of the columns
 FAR = 1e100  # projections beyond it are all alike
-BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
 
 
 class TrainingRows:

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from ._array_api import (
+    BLOCK_BYTES,
     Array,
     as_float64,
     by_blocks,
@@ -22,7 +23,6 @@ from ._sklearn_compat import Interval, RealNotInt, StrOptions
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)
 RANK_TOLERANCE = 1e-12
-BLOCK_BYTES = 32 * 2**20  # of float64 rows worked on at once
 LARGEST = 1e100  # times the training rows' largest entry; squares of larger numbers overflow
 
 

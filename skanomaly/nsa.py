@@ -230,7 +230,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         return self
 
     @property
-    def _is_trimmed(self) -> bool:  # type: ignore[override]
+    def _is_trimmed(self) -> bool:
         return bool(getattr(self.scorer_, "trim", 0))
 
     def _fit_scorer(self, X) -> np.ndarray:

@@ -289,8 +289,8 @@ def test_scorers_are_set_before_their_parameters(table):
 
 
 class OwnScores(MahalanobisCosine):
-    def _score_rows(self, block):
-        return super()._score_rows(block) * 2
+    def score_block(self, block):
+        return super().score_block(block) * 2
 
 
 def test_what_a_subclass_changes_counts(table):

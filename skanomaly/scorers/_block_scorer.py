@@ -32,7 +32,7 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
     trim: float
 
     @property
-    def _is_trimmed(self) -> bool:  # type: ignore[override]
+    def _is_trimmed(self) -> bool:
         return self.trim > 0
 
     def transform(self, X):
@@ -60,7 +60,7 @@ class BlockScorer(Scorer):
     """A score of the vectors of one block.
 
     A subclass defines ``_fit_rows(block)``, which returns leave-one-out anomaly scores, and
-    ``_score_rows(block)``, the anomaly scores of new rows.
+    ``score_block(block)``, the anomaly scores of new rows.
     """
 
     @atomic_fit
@@ -115,16 +115,13 @@ class BlockScorer(Scorer):
 
     def score_block(self, block: Block) -> Array:
         """Anomaly scores of new rows."""
-        return self._score_rows(block)
+        raise NotImplementedError
 
     def _score_samples(self, X: Array) -> Array:
         parts = row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES)
         return -namespace(X).concat([self.score_block(Block(X[part, :])) for part in parts])
 
     def _fit_rows(self, block: Block) -> Array:
-        raise NotImplementedError
-
-    def _score_rows(self, block: Block) -> Array:
         raise NotImplementedError
 
 

@@ -136,7 +136,7 @@ class CenterCosine(BlockScorer):
             angles.append(angle(unit_rows(rows), unit_rows(others)))
         return xp.concat(angles)
 
-    def _score_rows(self, block: Block) -> Array:
+    def score_block(self, block: Block) -> Array:
         return angle(unit_rows(self._vectors_of(block)), self._center)
 
     def _vectors_of(self, block: Block) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._array_api import Array, as_float64, like, namespace, take_along_rows, take_rows, to_numpy
-from .._nearest_rows import NearestRows
+from .._nearest_rows import NearestRows, leave_one_out
 
 MIN_ROWS_PER_LIST = 39  # faiss's k-means wants no fewer
 TRAINING_ROWS_PER_LIST = 64
@@ -46,12 +46,7 @@ class FaissRows(NearestRows):
         return self._measured(self._relative(queries), k)
 
     def nearest_others(self, k: int) -> tuple[Array, Array]:
-        distances, index = self._measured(self._rows[:, :-1], k + 1)
-        xp = namespace(index)
-        # the row itself goes last; where duplicates hide it, the furthest is left out
-        is_own = index == like(np.arange(len(self)), index)[:, None]
-        order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :k]
-        return take_along_rows(distances, order), take_along_rows(index, order)
+        return leave_one_out(*self._measured(self._rows[:, :-1], k + 1), np.arange(len(self)))
 
     def _measured(self, relative: Array, k: int) -> tuple[Array, Array]:
         _, found = self._index.search(np.ascontiguousarray(to_numpy(relative), dtype=np.float32), k)

@@ -6,8 +6,8 @@ from numbers import Integral
 
 import numpy as np
 
-from .._array_api import Array, like, namespace, take_along_rows
-from .._nearest_rows import NearestRows
+from .._array_api import Array, namespace
+from .._nearest_rows import NearestRows, leave_one_out
 from .._sklearn_compat import Interval, StrOptions
 from ._block import Block
 from ._block_scorer import BlockScorer, positions_in
@@ -54,15 +54,9 @@ class NeighborScorer(BlockScorer):
     def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
         """As `kneighbors`; `own` tells which training sample each row is, or -1."""
         vectors = self._vectors(self._coordinates(block))
-        xp = namespace(vectors)
-        k = self.n_neighbors
-        distances, indices = self._neighbors.nearest(vectors, min(k + 1, len(self._neighbors)))
+        distances, indices = self._neighbors.nearest(vectors, self.n_neighbors + 1)
         distances = self._from_euclidean(distances)
-        indices = positions_in(self._kept, indices)
-        # the query itself goes last, and with it the one that is too many
-        is_own = indices == like(own, indices)[:, None]
-        order = xp.argsort(xp.astype(is_own, xp.int64), axis=1, stable=True)[:, :k]
-        return take_along_rows(distances, order), take_along_rows(indices, order)
+        return leave_one_out(distances, positions_in(self._kept, indices), own)
 
     def _fit_rows(self, block: Block) -> Array:
         n_samples = block.rows.shape[0]
@@ -86,7 +80,7 @@ class NeighborScorer(BlockScorer):
         """Distances (n, k) of the training rows to the nearest others."""
         return self._from_euclidean(self._neighbors.nearest_others(self.n_neighbors)[0])
 
-    def _score_rows(self, block: Block) -> Array:
+    def score_block(self, block: Block) -> Array:
         vectors = self._vectors(self._coordinates(block))
         distances, _ = self._neighbors.nearest(vectors, self.n_neighbors)
         return self._aggregate(self._from_euclidean(distances))
