@@ -137,6 +137,7 @@ class CenterCosine(BlockScorer):
         return xp.concat(angles)
 
     def score_block(self, block: Block) -> Array:
+        """Angles of new rows to the centre."""
         return angle(unit_rows(self._vectors_of(block)), self._center)
 
     def _vectors_of(self, block: Block) -> Array:

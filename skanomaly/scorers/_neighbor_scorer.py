@@ -81,6 +81,7 @@ class NeighborScorer(BlockScorer):
         return self._from_euclidean(self._neighbors.nearest_others(self.n_neighbors)[0])
 
     def score_block(self, block: Block) -> Array:
+        """Distances of new rows to the nearest training rows, aggregated."""
         vectors = self._vectors(self._coordinates(block))
         distances, _ = self._neighbors.nearest(vectors, self.n_neighbors)
         return self._aggregate(self._from_euclidean(distances))
