@@ -1,0 +1,110 @@
+"""python -m benchmarks list | run NAME | report: see README.md beside this file."""
+
+import argparse
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from .records import RESULTS, Records, changed_files
+
+
+class Experiment(NamedTuple):
+    """A function of the options and the records, and which options it has."""
+
+    function: str  # module:name
+    options: tuple
+    summary: str
+
+
+FILTERS = ("sets", "methods", "seeds")
+EXPERIMENTS = {
+    "sample": Experiment(
+        "detection:sample", ("seeds",), "NSA on the bundled sample: the README's table (15 min)"
+    ),
+    "embeddings": Experiment(
+        "detection:embeddings", FILTERS, "angular scores on pretrained features (5 min)"
+    ),
+    "tables": Experiment(
+        "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
+    ),
+    "dum-tables": Experiment(
+        "detection:dum_tables", FILTERS, "DUM's Table 2: tables with their anomalies (1 h)"
+    ),
+    "dum-embeddings": Experiment(
+        "detection:dum_embeddings", FILTERS, "the same of pretrained features (20 min)"
+    ),
+    "dum-study": Experiment(
+        "detection:dum_study", FILTERS, "what DUM's variance is best learned from (2 h)"
+    ),
+}
+HELP = {
+    "sets": "names of sets; default: all",
+    "classes": "numbers of the classes that are normal in turn; default: all",
+    "methods": "names of methods; default: all",
+    "seeds": "number of repetitions",
+    "minutes": "stop before a measurement that would take longer",
+}
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the experiments")
+    commands.add_parser("report", help="write results/*.md from results/*.csv").add_argument(
+        "--papers", type=Path, help="folder with the papers' tables as CSV"
+    )
+    experiments = commands.add_parser("run", help="run an experiment").add_subparsers(
+        dest="name", required=True, metavar="NAME"
+    )
+    for name, experiment in EXPERIMENTS.items():
+        add = experiments.add_parser(name, help=experiment.summary).add_argument
+        add("--data", type=Path, default=Path("data"), help="folder of data, see data.py")
+        add("--results", type=Path, default=RESULTS, help="folder of result files")
+        add("--small", action="store_true", help="a check in seconds that keeps nothing")
+        for option in experiment.options:
+            kind = {"seeds": int, "minutes": float}.get(option)
+            how = {"type": kind} if kind else {"nargs": "+"}
+            add(f"--{option}", **how, help=HELP[option])
+    return parser
+
+
+def run(options, arguments):
+    """Run an experiment; its records go to a temporary folder if it is a check."""
+    module, function = EXPERIMENTS[options.name].function.split(":")
+    experiment = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    if options.small:
+        with tempfile.TemporaryDirectory() as folder:
+            return experiment(options, Records(options.name, folder))
+    changed = changed_files()
+    if changed and options.results == RESULTS:
+        raise ValueError(
+            f"{', '.join(changed[:3])} changed since the last commit, to which results refer; "
+            "commit first, or pass --results FOLDER or --small"
+        )
+    experiment(options, Records(options.name, options.results, " ".join(arguments)))
+
+
+def main(argv=None):
+    arguments = sys.argv[1:] if argv is None else argv
+    options = make_parser().parse_args(arguments)
+    try:
+        if options.command == "list":
+            for name, experiment in EXPERIMENTS.items():
+                print(f"{name:15s} {experiment.summary}")
+        elif options.command == "report":
+            importlib.import_module(f"{__package__}.report").write_pages(options.papers)
+        else:
+            run(options, arguments[2:])
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with what is missing", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
