@@ -32,6 +32,9 @@ EXPERIMENTS = {
     "dum-tables": Experiment(
         "detection:dum_tables", FILTERS, "DUM's Table 2: tables with their anomalies (1 h)"
     ),
+    "dum-whole-tables": Experiment(
+        "detection:dum_whole_tables", FILTERS, "the same on all rows of two large tables (5 min)"
+    ),
     "dum-embeddings": Experiment(
         "detection:dum_embeddings", FILTERS, "the same of pretrained features (20 min)"
     ),
@@ -52,9 +55,7 @@ def make_parser():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the experiments")
-    commands.add_parser("report", help="write results/*.md from results/*.csv").add_argument(
-        "--papers", type=Path, help="folder with the papers' tables as CSV"
-    )
+    commands.add_parser("report", help="write results/*.md from results/*.csv")
     experiments = commands.add_parser("run", help="run an experiment").add_subparsers(
         dest="name", required=True, metavar="NAME"
     )
@@ -94,7 +95,7 @@ def main(argv=None):
             for name, experiment in EXPERIMENTS.items():
                 print(f"{name:15s} {experiment.summary}")
         elif options.command == "report":
-            importlib.import_module(f"{__package__}.report").write_pages(options.papers)
+            importlib.import_module(f"{__package__}.report").write_pages()
         else:
             run(options, arguments[2:])
     except (ValueError, OSError, ModuleNotFoundError) as error:

@@ -3,7 +3,7 @@
 The folder may hold, for every set that an experiment needs,
 
 * ``NAME/train_*.npz`` and ``NAME/test_*.npz`` with arrays ``x`` and ``y``, or ``y`` and images as
-  lossless WebP sheets ``webp*``; or the files of torchvision, which are downloaded if there are none;
+  lossless WebP sheets ``webp*``; or torchvision's files, which are downloaded if there are none;
 * ``tabular/NAME.npz`` and ``embeddings/NAME.npz`` with ``X`` and ``y``, 1 for anomalies. Those of
   ADBench (Han et al., 2022) and some of UCI are downloaded if they are missing.
 """
@@ -168,7 +168,7 @@ def _fetch(name, path):
     y = labels.astype(str).isin(anomalous)
     if (len(y), y.sum()) != (n_rows, n_anomalies):
         raise ValueError(
-            f"OpenML's set {number} has {len(y)} rows with {y.sum()} anomalies, and {name} of DUM's "
-            f"Table 2 has {n_rows} with {n_anomalies}; put its X and y in {path}"
+            f"OpenML's set {number} has {len(y)} rows with {y.sum()} anomalies, and DUM's Table 2 "
+            f"has {n_rows} with {n_anomalies}; put X and y of {name} in {path}"
         )
     np.savez_compressed(path, X=X.astype(np.float64).to_numpy(), y=y.to_numpy())
