@@ -4,7 +4,7 @@ import pandas as pd
 
 
 def table(frame, corner=""):
-    """A DataFrame of text or numbers as a table; its index names the rows, and "-" is a missing value."""
+    """A DataFrame as a table; its index names the rows, and missing values are "-"."""
     lines = [[corner, *frame.columns], ["---", *["--:"] * len(frame.columns)]]
     lines += [[name, *row] for name, row in zip(frame.index, frame.to_numpy(object), strict=True)]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
