@@ -30,6 +30,15 @@ EXPERIMENTS = {
     "tables": Experiment(
         "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
     ),
+    "nsa": Experiment(
+        "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
+    ),
+    "nsa-curves": Experiment(
+        "nsa_curves:nsa_curves", (*FILTERS, "classes", "budget"), "its figures 2 to 8 (1.5 h)"
+    ),
+    "gpu": Experiment(
+        "gpu:gpu", ("minutes", "pack", "cells"), "the next of its cells in full size (9 min)"
+    ),
     "dum-tables": Experiment(
         "detection:dum_tables", FILTERS, "DUM's Table 2: tables with their anomalies (1 h)"
     ),
@@ -49,7 +58,12 @@ HELP = {
     "methods": "names of methods; default: all",
     "seeds": "number of repetitions",
     "minutes": "stop before a measurement that would take longer",
+    "table": "number of a table of the paper",
+    "budget": "how to train: paper, small, or another of nsa.py",
+    "pack": "write into this folder what the next cells need, and stop",
+    "cells": "number of cells to pack",
 }
+KINDS = {"seeds": int, "table": int, "cells": int, "minutes": float, "budget": str, "pack": str}
 
 
 def make_parser():
@@ -66,14 +80,17 @@ def make_parser():
         add("--results", type=Path, default=RESULTS, help="folder of result files")
         add("--small", action="store_true", help="a check in seconds that keeps nothing")
         for option in experiment.options:
-            kind = {"seeds": int, "minutes": float}.get(option)
+            kind = KINDS.get(option)
             how = {"type": kind} if kind else {"nargs": "+"}
             add(f"--{option}", **how, help=HELP[option])
     return parser
 
 
 def run(options):
-    """Run an experiment; its records go to a temporary folder if it is a check."""
+    """Run an experiment; its records go to a temporary folder if it is a check.
+
+    Returns something true if a part of it failed.
+    """
     module, function = EXPERIMENTS[options.name].function.split(":")
     experiment = getattr(importlib.import_module(f"{__package__}.{module}"), function)
     if options.small:
@@ -87,7 +104,7 @@ def run(options):
         )
     given = ((name, getattr(options, name)) for name in EXPERIMENTS[options.name].options)
     asked = [f"--{name} {_join(value)}" for name, value in given if value is not None]
-    experiment(options, Records(options.name, options.results, " ".join(asked)))
+    return experiment(options, Records(options.name, options.results, " ".join(asked)))
 
 
 def _join(value):
@@ -102,8 +119,8 @@ def main(argv=None):
                 print(f"{name:15s} {experiment.summary}")
         elif options.command == "report":
             importlib.import_module(f"{__package__}.report").write_pages()
-        else:
-            run(options)
+        elif run(options):
+            return 1
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,7 +3,8 @@
 The folder may hold, for every set that an experiment needs,
 
 * ``NAME/train_*.npz`` and ``NAME/test_*.npz`` with arrays ``x`` and ``y``, or ``y`` and images as
-  lossless WebP sheets ``webp*``; or torchvision's files, which are downloaded if there are none;
+  lossless WebP sheets ``webp*``; or torchvision's files, which are downloaded if there are none.
+  A file may hold the images at the positions ``index`` alone, the others are black then;
 * ``tabular/NAME.npz`` and ``embeddings/NAME.npz`` with ``X`` and ``y``, 1 for anomalies. Those of
   ADBench (Han et al., 2022) and some of UCI are downloaded if they are missing.
 """
@@ -103,10 +104,17 @@ def read_images(name, split, folder):
 
 def _read_file(path):
     with np.load(path) as file:
+        labels = file["y"]
         if "x" in file:
-            return file["x"], file["y"]
-        sheets = [file[name] for name in sorted(file) if name.startswith("webp")]
-        return np.concatenate([_cut(sheet) for sheet in sheets]), file["y"]
+            images = file["x"]
+        else:
+            sheets = [file[name] for name in sorted(file) if name.startswith("webp")]
+            images = np.concatenate([_cut(sheet) for sheet in sheets])
+        if "index" in file:
+            index = file["index"]
+            some, images = images, np.zeros((len(labels), *images.shape[1:]), np.uint8)
+            images[index] = some[: len(index)]
+        return images[: len(labels)], labels
 
 
 def _cut(sheet):

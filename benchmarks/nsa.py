@@ -1,208 +1,340 @@
-"""AUROC of the NSA paper's tables, one result file for each trained network or rival.
+"""The NSA paper's tables: which networks and rivals are fitted, and on what.
 
-    python -m benchmarks.nsa --table 11                       # as in the paper; wants a GPU
-    python -m benchmarks.nsa --table 11 --small-budget        # for two cores
-    python -m benchmarks.nsa --table 11 --small-budget --list # what is done, what is left
-    python -m benchmarks.nsa --figures --small-budget         # curves instead of a table
-    python -m benchmarks.report                               # docs/results.md, results_curves.md
-
-Started again, it goes on where it was; started several times with the same folder, the processes
-share the work. --table says which cells, other options replace its values: --table 11 --dataset
-cifar10 --classes 1 --epochs 100; --objective and --methods together say which methods.
-
-The defaults are the paper's recipe: ResNet-18 on 32 x 32 pixels, learning rate 1e-4, batches of
-512, 500 epochs of SimCLR and 4,000 of SimSiam and BYOL. (Its Adam is here AdamW with a weight decay
-of 1e-4.) For such trainings there is --checkpoints: killed, they go on where they were.
-
---small-budget takes two classes each of Fashion-MNIST and CIFAR-10, 1,000 training images and 250
-test images of each class, SimCLR, SimSiam and BYOL, the compact network, 30 epochs with the
-encoder's default batches and learning rate, and two seeds.
-
---figures trains SimCLR and SimSiam on four classes of CIFAR-10 and records detection and what the
-embedding is like along the way, for figures 2 to 8: 5,000 epochs as in the paper, 200 and one seed
-with --small-budget. Its results have a folder of their own.
---small is a check in seconds with a few images and one epoch; its results go to a temporary folder.
+A cell is one of them on one task. BUDGETS says how it is trained: "paper" is the paper's budget,
+"small" is for CPUs. Which images are drawn depends on seed and class, never on the method or its
+normalisation.
 """
 
-import argparse
-import sys
-import tempfile
+import functools
+import time
 import traceback
-from functools import cache
-from pathlib import Path
+import warnings
+from typing import NamedTuple
 
-from . import _cells, _data, _nsa_methods, _report
-from ._nsa_methods import METHODS, OBJECTIVES
-from ._nsa_plan import plan
-from ._nsa_tables import N_CLASSES, NORMALIZE, TABLES
+import numpy as np
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import OneClassSVM
 
-RESULTS = _report.RESULTS / "nsa"
-CURVES = _report.RESULTS / "nsa_curves"
+from skanomaly import NeighborDistance, PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly.datasets import one_vs_rest
 
+from . import scores
+from .data import read_images, resize
+from .methods import of_pyod
+from .nsa_tables import N_CLASSES, TABLES, tasks_of
 
-def parse(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.nsa",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    wanted = parser.add_mutually_exclusive_group()
-    wanted.add_argument("--table", type=int, choices=TABLES, default=11)
-    wanted.add_argument("--figures", action="store_true", help="curves of trainings, see above")
-    add("--dataset", nargs="+", choices=N_CLASSES, help="default: the table's")
-    add("--classes", type=int, nargs="+", help="which are normal in turn; default: all")
-    add("--objective", nargs="+", choices=OBJECTIVES, help="default: the table's")
-    rivals = [method for method in METHODS if method not in OBJECTIVES]
-    add("--methods", nargs="+", choices=rivals, default=[], help="rivals, default: the table's")
-    add("--normalize", nargs="+", choices=[str(n) for n in NORMALIZE], help="default: the table's")
-    add("--pollution", type=float, nargs="+", help="shares of outliers; default: the table's")
-    add("--epochs", type=int, help="default: the recipe's")
-    add("--minutes", type=float, help="of training; without --epochs they alone decide")
-    add("--backbone", help="default: the recipe's")
-    add("--batch-size", type=int, nargs="+", help="default: the table's or the recipe's")
-    add("--learning-rate", type=float)
-    add("--seeds", type=int, help="number of repetitions")
-    add("--train-images", type=int, help="at most so many of the normal class; default: all")
-    add("--test-images", type=int, help="at most so many of each class; default: all")
-    add("--image-size", type=int, help="resize images to this height and width")
-    add("--data", default="../shared/data", help="folder with a load.py; see _data.py")
-    add("--root", help="folder with torchvision's files, if --data does not hold the set")
-    add("--results", type=Path, help="folder of the result files")
-    add("--checkpoints", action="store_true", help="keep the state of trainings, to go on with")
-    add("--list", action="store_true", help="print the cells and run nothing")
-    add("--small-budget", action="store_true", help="for two cores, see above")
-    add("--small", action="store_true", help="a check in seconds")
-    args = parser.parse_args(argv)
-    _check(parser, args)
-    args.results = args.results or (CURVES if args.figures else RESULTS)
-    return args
+PAPER_EPOCHS = {"simclr": 500, "simclr-shifted": 500, "simsiam": 4000, "byol": 4000}
+N_TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "fashion_mnist": 60_000, "svhn": 73_257}
+SMALL_CLASSES = {"fashion_mnist": (0, 6), "cifar10": (1, 4)}
+SMALL_METHODS = ("simclr", "simsiam", "byol")
+# functions of a seed and the number of pixels
+RIVALS = {
+    "pixels": lambda seed, n: NeighborDistance(1, standardize=False),
+    "iforest": lambda seed, n: IsolationForest(random_state=seed),
+    "pca": lambda seed, n: scores.PCAReconstruction(0.9, random_state=seed),
+    "ocsvm": lambda seed, n: OneClassSVM(),
+    "autoencoder": lambda seed, n: of_pyod("auto_encoder", "AutoEncoder", True, verbose=0)(seed),
+    "deep_svdd": lambda seed, n: of_pyod("deep_svdd", "DeepSVDD", True, n_features=n, verbose=0)(
+        seed
+    ),
+}
+PRETRAINED = tuple(f"pretrained-resnet{depth}" for depth in (18, 50, 152))
+TRAINED = tuple(PAPER_EPOCHS)
+METHODS = (*TRAINED, "untrained", *RIVALS, *PRETRAINED)
 
 
-def _check(parser, args):
-    at_least = {"epochs": 0, "seeds": 1, "train_images": 2, "image_size": 8}
-    at_least["test_images"] = 2 if args.figures else 1
-    for name, least in at_least.items():
-        value = getattr(args, name)
-        if value is not None and value < least:
-            option = name.replace("_", "-")
-            parser.error(f"argument --{option}: {value}; pass at least {least}")
-    if args.figures and args.methods:
-        parser.error("argument --methods: not with --figures, which are of trainings")
-    if args.figures and args.minutes is not None:
-        parser.error("argument --minutes: not with --figures, whose curves share their epochs")
-    for pollution in args.pollution or []:
-        if not 0 <= pollution < 1:
-            parser.error(f"argument --pollution: {pollution}; pass shares from 0 to below 1")
+class Budget(NamedTuple):
+    """How networks are trained, and on how many images; None is all of them."""
+
+    backbone: str
+    epochs: dict  # by method
+    batch_size: int
+    learning_rate: float
+    train_images: int | None = None  # of the normal class
+    test_images: int | None = None  # of each class
+    image_size: int | None = None
+    seeds: int = 1
+    map_width: int = 512  # flattened maps are projected to so many values
+
+    def __str__(self):
+        epochs = dict.fromkeys(f"{n:,}" for n in self.epochs.values())
+        images = f"{self.train_images:,}" if self.train_images else "all"
+        return (
+            f"{self.backbone} network, {' or '.join(epochs)} epochs of {images} images, batches of "
+            f"{self.batch_size}, learning rate {self.learning_rate:g}"
+        )
 
 
-@cache
-def read_splits(dataset, data, root):
-    return [_data.read_images(dataset, split, data, root) for split in ("train", "test")]
+def _of_all(epochs):
+    return dict.fromkeys(TRAINED, epochs)
 
 
-def check(cells, args):
-    """Refuse cells that cannot be computed before the first of them is.
+PAPER = Budget("resnet18", PAPER_EPOCHS, 512, 1e-4, image_size=32)
+SMALL = Budget("compact", _of_all(30), 64, 3e-3, train_images=1_000, test_images=250, seeds=2)
+BUDGETS = {
+    "paper": PAPER,
+    "paper-short": PAPER._replace(epochs=_of_all(500)),
+    "paper-curves": PAPER._replace(epochs=_of_all(5_000)),
+    "small": SMALL,
+    "small-curves": SMALL._replace(epochs=_of_all(200), seeds=1),
+    "check": Budget("compact", _of_all(2), 64, 3e-3, train_images=40, test_images=5, map_width=32),
+}
+
+
+class Cell(NamedTuple):
+    """One network or rival on one task: the columns of nsa.csv that say what was measured.
+
+    `normal` is the class that is trained on, `normalize` and `batch_size` are None for what is not
+    trained, and `seed` also draws the images.
+    """
+
+    set: str
+    normal: int
+    method: str
+    normalize: str | None = None
+    pollution: float = 0.0
+    batch_size: int | None = None
+    budget: str = "small"
+    seed: int = 0
+
+    def columns(self):
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def __str__(self):
+        return " ".join(f"{name}={value}" for name, value in self.columns().items())
+
+
+def nsa(options, records):
+    """The cells of a table of the paper (--table, default 11), with one of the BUDGETS.
+
+    "small", the default, takes two classes each of Fashion-MNIST and CIFAR-10, and needs 1.5 hours
+    on two cores. "paper" is for GPUs: `gpu` does its most valuable cells in parts. --methods may
+    name rivals that the table does not have. Needs CIFAR-10, Fashion-MNIST and, for some tables
+    with "paper", CIFAR-100 and SVHN.
+    """
+    number = 11 if options.table is None else options.table
+    if number not in TABLES:
+        raise ValueError(f"--table {number}: pass one of {', '.join(map(str, TABLES))}")
+    cells = cells_of(tasks_of(number), options, options.budget or "small")
+    return run_cells(cells, options, records, compute)
+
+
+def cells_of(tasks, options, budget):
+    """The cells of tasks (see `tasks_of`) that options ask for, seed by seed.
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        If data, packages or weights are missing, there are too few outliers, or a result file
-        cannot be used.
+    ValueError
+        If an option names something that is not there, or nothing is left.
     """
-    for cell in cells:
-        _cells.is_done(args.results, cell)
-    for cell in {(c.method, c.backbone, c.batch_size): c for c in cells}.values():
-        try:
-            _nsa_methods.check_method(cell)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error}; or pass --objective or --methods without it"
-            ) from error
-    for cell in {(c.dataset, c.normal, c.pollution, c.train_images): c for c in cells}.values():
-        (_, y), (_, y_test) = read_splits(cell.dataset, args.data, args.root)
-        if cell.train_images is None and len(y) < _data.N_TRAIN[cell.dataset]:
-            raise ValueError(
-                f"--data {args.data} has {len(y):,} of {_data.N_TRAIN[cell.dataset]:,} training "
-                f"images of {cell.dataset}; pass --train-images, or another --data and the folder "
-                "of torchvision's files as --root"
-            )
-        try:
-            _nsa_methods.draw(cell, y, y_test)
-        except ValueError as error:
-            raise ValueError(f"{cell.dataset}, class {cell.normal}: {error}") from error
+    if budget not in BUDGETS:
+        raise ValueError(f"--budget {budget}: pass one of {', '.join(BUDGETS)}")
+    unknown = set(options.methods or ()) - set(METHODS)
+    if unknown:
+        raise ValueError(
+            f"--methods {' '.join(sorted(unknown))}: pass some of {', '.join(METHODS)}"
+        )
+    is_small = budget.startswith("small") or options.small
+    methods = options.methods or (SMALL_METHODS if is_small else METHODS)
+    sets = options.sets or (SMALL_CLASSES if is_small else N_CLASSES)
+    others = set(methods) - {task["method"] for task in tasks}
+    tasks = [task for task in tasks if task["method"] in methods] + [
+        {"set": name, "pollution": pollution, "method": method, "normalize": "both"}
+        for name, pollution in dict.fromkeys((t["set"], t["pollution"]) for t in tasks)
+        for method in METHODS
+        if options.methods and method in others
+    ]
+    tasks = [task for task in tasks if task["set"] in sets]
+    budget = "check" if options.small else budget
+    cells = [
+        make_cell(budget, seed, normal, **task)
+        for task in (tasks[:4] if options.small else tasks)
+        for seed in range(options.seeds or BUDGETS[budget].seeds)
+        for normal in _classes(options, task["set"], is_small)
+    ]
+    if not cells:
+        raise ValueError("the options leave nothing; pass other --sets or --methods")
+    return sorted(dict.fromkeys(cells), key=lambda c: (c.seed, c.set, c.normal, c.pollution))
 
 
-def run(cells, args):
-    """Compute what nobody has computed or is computing; returns the number of failures."""
-    about = _report.describe_run(
-        {"pyod"} if any(cell.method in _nsa_methods.PYOD_RIVALS for cell in cells) else ()
-    )
-    args.results.mkdir(parents=True, exist_ok=True)
-    n_failed = n_claimed = 0
-    for i, cell in enumerate(cells, start=1):
-        if _cells.is_done(args.results, cell):
+def _classes(options, name, is_small):
+    known = range(N_CLASSES[name])
+    classes = options.classes or (SMALL_CLASSES.get(name, known) if is_small else known)
+    classes = [int(normal) for normal in classes]
+    if not set(classes) <= set(known):
+        raise ValueError(f"--classes {classes}: {name} has the classes 0 to {known[-1]}")
+    return classes[:1] if options.small else classes
+
+
+def make_cell(budget, seed, normal, method, normalize="both", batch_size=None, **task):
+    """A cell with those values that its method uses."""
+    of_training = {"normalize": normalize, "batch_size": batch_size or BUDGETS[budget].batch_size}
+    options = of_training if method in TRAINED else {}
+    return Cell(method=method, normal=normal, budget=budget, seed=seed, **options, **task)
+
+
+def run_cells(cells, options, records, compute):
+    """Compute what has no rows yet; 1 if a cell failed, else 0."""
+    status = 0
+    for number, cell in enumerate(cells, start=1):
+        if records.has(**cell.columns()):
             continue
-        with _cells.claim(args.results, cell) as is_mine:
-            if not is_mine or _cells.is_done(args.results, cell):
-                n_claimed += not is_mine
-                continue
-            keeps = args.checkpoints and cell.method in OBJECTIVES
-            checkpoint = _cells.checkpoint_path(args.results, cell) if keeps else None
-            try:
-                splits = read_splits(cell.dataset, args.data, args.root)
-                figures = _nsa_methods.compute(cell, splits, checkpoint, args.figures)
-                _cells.write_result(args.results, cell, {**figures, **about})
-            except Exception:  # the other cells are worth computing
-                n_failed += 1
-                print(f"{i}/{len(cells)} {cell.name} failed:", flush=True)
-                traceback.print_exc()
-                continue
-            if checkpoint:
-                checkpoint.unlink(missing_ok=True)
-        print(f"{i}/{len(cells)} {describe(cell, args.results)}", flush=True)
-    if n_claimed:
-        print(f"{n_claimed} cells are claimed by others; if these are gone, delete the .lock files")
-    return n_failed
-
-
-def describe(cell, folder):
-    """One line: the cell, and its main figures or who is at it."""
-    path = _cells.result_path(folder, cell)
-    if not path.exists():
-        lock = _cells.lock_path(folder, cell)
-        owner = _cells.owner_of(lock)
-        if not lock.exists() or _cells.is_gone(owner):
-            return f"{cell.name}: not run"
-        return f"{cell.name}: claimed by " + ("{host}, {pid}".format(**owner) if owner else "?")
-    result = _cells.read_result(path)
-    shown = {n: result["auroc"][n] for n in ("k_cos_mah", "ens", "score") if n in result["auroc"]}
-    figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in shown.items())
-    return f"{cell.name}: {figures}, {result['seconds']:.0f} s"
-
-
-def main(argv=None):
-    args = parse(argv)
-    with tempfile.TemporaryDirectory() as temporary:
-        if args.small:
-            args.results = Path(temporary)
+        splits = read_splits(cell.set, options.data)
         try:
-            cells = plan(args)
-            if not args.list:
-                check(cells, args)
-                return 1 if run(cells, args) else 0
-            for cell in cells:
-                print(describe(cell, args.results))
-            n_done = sum(_cells.is_done(args.results, cell) for cell in cells)
-            print(f"{n_done} of {len(cells)} cells are done")
-        except (ValueError, FileNotFoundError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on with what is not done", file=sys.stderr)
-            return 130
-    return 0
+            rows = compute(cell, splits)
+        except Exception:  # the other cells are worth computing
+            print(f"{cell} failed:", flush=True)
+            traceback.print_exc()
+            status = 1
+            continue
+        print(f"{number} of {len(cells)}", flush=True)
+        records.add_all([cell.columns() | row for row in rows])
+    return status
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@functools.lru_cache(maxsize=4)
+def read_splits(name, folder):
+    """Images and labels of the training and of the test split."""
+    return [read_images(name, split, folder) for split in ("train", "test")]
+
+
+class Task(NamedTuple):
+    """The images of a cell."""
+
+    train: np.ndarray
+    test: np.ndarray
+    is_anomaly: np.ndarray
+    y_test: np.ndarray
+
+
+def draw(cell, y, y_test):
+    """Training rows, and test rows with their signs, of labels.
+
+    Raises
+    ------
+    ValueError
+        If the set is not whole, or there are too few outliers.
+    """
+    budget = BUDGETS[cell.budget]
+    if budget.train_images is None and len(y) < N_TRAIN[cell.set]:
+        raise ValueError(
+            f"--data has {len(y):,} of the {N_TRAIN[cell.set]:,} training images of {cell.set}; "
+            "pass a folder with all of them"
+        )
+    normal = np.flatnonzero(y == cell.normal)
+    if budget.train_images is not None:
+        normal = np.random.default_rng(cell.seed).permutation(normal)[: budget.train_images]
+    rows = np.concatenate([normal, np.flatnonzero(y != cell.normal)])
+    test = np.arange(len(y_test))
+    if budget.test_images is not None:
+        test = np.random.default_rng([cell.seed, 1]).permutation(test)
+        classes = (test[y_test[test] == label] for label in np.unique(y_test))
+        test = np.concatenate([of_class[: budget.test_images] for of_class in classes])
+    data = one_vs_rest(
+        rows,
+        y[rows],
+        cell.normal,
+        pollution=cell.pollution,
+        X_test=test,
+        y_test=y_test[test],
+        random_state=cell.seed,
+    )
+    return data.X_train, data.X_test, data.y_test
+
+
+def make_task(cell, splits):
+    """The images of a cell, from the splits.
+
+    Raises
+    ------
+    ValueError
+        If images are drawn that a packed folder does not hold.
+    """
+    (X, y), (X_test, y_test) = splits
+    rows, test_rows, signs = draw(cell, y, y_test)
+    n_missing = int((~X[rows].any(axis=tuple(range(1, X.ndim)))).sum())
+    if n_missing:
+        raise ValueError(
+            f"--data lacks {n_missing:,} of {len(rows):,} training images of the cell {cell}; pass "
+            "the whole set, or pack the folder anew with this cell"
+        )
+    size = BUDGETS[cell.budget].image_size
+    images = resize(X[rows], size), resize(X_test[test_rows], size)
+    return Task(*images, signs == -1, y_test[test_rows])
+
+
+def compute(cell, splits):
+    """Rows of a cell, as dicts of columns."""
+    task = make_task(cell, splits)
+    if cell.method not in RIVALS:
+        return score(fit(make_encoder(cell), task.train), task)
+    flat = [images.reshape(len(images), -1) / 255 for images in (task.train, task.test)]
+    start = time.perf_counter()
+    rival = RIVALS[cell.method](cell.seed, flat[0].shape[1])
+    found = scores.auroc(rival, *flat, task.is_anomaly)
+    return [{"score": significant(found), "seconds": significant(time.perf_counter() - start)}]
+
+
+def significant(value):
+    """A number with 5 significant digits."""
+    return float(f"{value:.5g}")
+
+
+def make_encoder(cell):
+    """The encoder of a cell, not fitted yet."""
+    budget = BUDGETS[cell.budget]
+    if cell.method in PRETRAINED:
+        backbone = cell.method.removeprefix("pretrained-")
+        return PretrainedEncoder(backbone, max_map_width=budget.map_width)
+    options = {"layers": "all", "max_map_width": budget.map_width, "random_state": cell.seed}
+    if cell.method == "untrained":
+        return SelfSupervisedEncoder(backbone=budget.backbone, max_epochs=0, **options)
+    return SelfSupervisedEncoder(
+        cell.method,
+        normalize=None if cell.normalize == "none" else cell.normalize,
+        backbone=budget.backbone,
+        max_epochs=budget.epochs[cell.method],
+        batch_size=cell.batch_size,
+        learning_rate=budget.learning_rate,
+        **options,
+    )
+
+
+def fit(encoder, images):
+    """Fit an encoder. If that is interrupted, so is the benchmark."""
+    # an interrupted encoder is fit for use, but its figures are none of this cell
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "training was interrupted", ConvergenceWarning)
+        try:
+            return encoder.fit(images)
+        except ConvergenceWarning as warning:
+            raise KeyboardInterrupt from warning
+
+
+def score(encoder, task):
+    """Rows of a fitted encoder, one for each feature map or sum of them.
+
+    That of the embedding also has the other methods' scores, and how the training went.
+    """
+    start = time.perf_counter()
+    figures = scores.auroc_of_maps(encoder, task.train, task.test, task.is_anomaly)
+    maps = list(encoder.layer_slices_)
+    embedding, head = scores.embedding_of(maps), scores.head_of(maps)
+    features = [encoder.transform_blocks(images) for images in (task.train, task.test)]
+    for name, scorer in scores.OTHER_SCORES.items():
+        layer = head if name == "csi" else embedding
+        if layer is not None:
+            pair = [blocks[layer] for blocks in features]
+            figures[layer][name] = scores.auroc(scorer, *pair, task.is_anomaly)
+    history = getattr(encoder, "history_", [])
+    fit_seconds = sum(epoch["seconds"] for epoch in history)  # before the last restart, too
+    seconds = {"seconds": fit_seconds + time.perf_counter() - start}
+    if history:
+        last = {name: history[-1][name] for name in ("loss", "kappa", "embedding_std")}
+        seconds |= {"fit_seconds": fit_seconds, **last}
+    figures[embedding] |= seconds
+    return [
+        {"map": name, **{column: significant(value) for column, value in row.items()}}
+        for name, row in figures.items()
+    ]

@@ -92,7 +92,7 @@ def read(name, folder=RESULTS):
 
 def _write(rows, path):
     partial = path.with_suffix(".partial")
-    rows.to_csv(partial, index=False)
+    rows.convert_dtypes().to_csv(partial, index=False)  # whole numbers stay so beside missing ones
     partial.replace(path)
 
 

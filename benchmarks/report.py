@@ -4,7 +4,7 @@ import importlib
 
 from .records import RESULTS
 
-PAGES = ("report_detection",)
+PAGES = ("report_detection", "report_nsa", "report_nsa_curves")
 
 
 def write_pages(folder=RESULTS):
