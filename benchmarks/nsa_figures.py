@@ -19,8 +19,8 @@ def tidy(rows):
     The embedding and the head are there a second time under these names.
     """
     cell = [*CELL, "normal", "seed"]
-    empty = pd.DataFrame(columns=[*cell, "map", *RECORDED, "seconds", "embedding_std", "run"])
-    rows = pd.concat([empty, rows]) if rows.empty else rows.copy()
+    of_cell = [*cell, "map", "seconds", "embedding_std", "run"]
+    rows = rows.reindex(columns=[*of_cell, *RECORDED]).astype({"budget": str})
     rows = rows.fillna({"normalize": "", "batch_size": 0, "map": ""})
     layers = rows[~rows["map"].isin(["", *SUMS])]
     names = layers.groupby(cell)["map"]
@@ -32,7 +32,6 @@ def tidy(rows):
         if len(layers)
     ]
     rows = pd.concat([rows, *aliases], ignore_index=True)
-    of_cell = [*cell, "map", "seconds", "embedding_std", "run"]
     melted = rows.melt(of_cell, list(RECORDED), var_name="column", value_name="auroc")
     melted = melted.dropna(subset=["auroc"]).reset_index(drop=True)
     return melted.astype({"auroc": float, "normal": int, "seed": int, "batch_size": int})
