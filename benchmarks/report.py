@@ -4,7 +4,7 @@ import importlib
 
 from .records import RESULTS
 
-PAGES = ("report_detection",)
+PAGES = ("report_detection", "report_speed", "report_dum_images")
 
 
 def write_pages(folder=RESULTS):

@@ -261,8 +261,9 @@ def training_time(options, records):
             if not records.has(**about, method="nearest pixels"):
                 records.add(**about, method="nearest pixels", auroc=auroc_of_pixels(*task))
             for n in (0, *epochs):
-                row = {"method": "NSA" if n else "untrained", "normalize": "both", "epochs": n}
-                row["precision"] = FASTEST
+                row = {"method": "untrained", "epochs": 0, "precision": FASTEST}
+                if n:
+                    row |= {"method": "NSA", "normalize": "both", "epochs": n}
                 if not records.has(**about, **row):
                     records.add(**about, **row, **evaluate_training(n, seed, *task))
 
