@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -91,7 +92,7 @@ def make_parser():
     return parser
 
 
-def run(options, arguments):
+def run(options):
     """Run an experiment; its records go to a temporary folder if it is a check."""
     module, function = EXPERIMENTS[options.name].function.split(":")
     experiment = getattr(importlib.import_module(f"{__package__}.{module}"), function)
@@ -104,12 +105,17 @@ def run(options, arguments):
             f"{', '.join(changed[:3])} changed since the last commit, to which results refer; "
             "commit first, or pass --results FOLDER or --small"
         )
-    experiment(options, Records(options.name, options.results, " ".join(arguments)))
+    given = ((name, getattr(options, name)) for name in EXPERIMENTS[options.name].options)
+    asked = [f"--{name} {_join(value)}" for name, value in given if value is not None]
+    experiment(options, Records(options.name, options.results, " ".join(asked)))
+
+
+def _join(value):
+    return shlex.join(value) if isinstance(value, list) else value
 
 
 def main(argv=None):
-    arguments = sys.argv[1:] if argv is None else argv
-    options = make_parser().parse_args(arguments)
+    options = make_parser().parse_args(argv)
     try:
         if options.command == "list":
             for name, experiment in EXPERIMENTS.items():
@@ -117,7 +123,7 @@ def main(argv=None):
         elif options.command == "report":
             importlib.import_module(f"{__package__}.report").write_pages()
         else:
-            run(options, arguments[2:])
+            run(options)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

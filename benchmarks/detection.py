@@ -121,14 +121,13 @@ def draw_rows(X, y, seed, max_rows):
 def _read_sets(kind, options):
     """Name, rows and labels of the sets that are asked for."""
     known = table_names(kind, options.data)
-    names = options.sets or known
+    few = {"tabular": ["glass", "uci_ionosphere"], "embeddings": ["resnet18_mvtec_bottle"]}
+    names = options.sets or (few[kind] if options.small else known)
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(f"--sets {' '.join(unknown)}: pass some of {', '.join(known)}")
-    for name in ["glass", "uci_ionosphere"] if options.small and kind == "tabular" else names:
+    for name in names:
         yield name, *read_table(kind, name, options.data)
-        if options.small and kind == "embeddings":
-            break
 
 
 def _choose(methods, options, small):

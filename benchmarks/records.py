@@ -29,7 +29,7 @@ class Records:
     folder : path-like
         Where the files are.
     options : str
-        The command's options, for ``runs.csv``.
+        What the command was asked for, for ``runs.csv``.
     """
 
     def __init__(self, name, folder=RESULTS, options=""):
@@ -58,8 +58,9 @@ class Records:
             self._run = self._start_run()
         new = pd.DataFrame([{**row, "run": self._run} for row in rows])
         joined = pd.concat([self.rows, new], ignore_index=True)
-        self.rows = joined[[c for c in joined if c != "run"] + ["run"]]
-        _write(self.rows, self.folder / f"{self.name}.csv")
+        columns = [column for column in joined if column != "run"]
+        _write(joined[[*columns, "run"]], self.folder / f"{self.name}.csv")
+        self.rows = read(self.name, self.folder)
         for row in rows:
             print(*(f"{k}={v}" for k, v in row.items() if not pd.isna(v)), flush=True)
 
