@@ -26,7 +26,7 @@ def spread(values, factor=1.0):
 def source(rows, runs):
     """Where rows come from: command, commit and machine of their runs, in one line."""
     texts = []
-    for _, run in runs[runs["run"].isin(rows["run"])].fillna("").iterrows():
+    for _, run in runs[runs["run"].isin(rows["run"])].astype(object).fillna("").iterrows():
         command = f"python -m benchmarks run {run['experiment']} {run['options']}".strip()
         texts.append(f"`{command}` at {run['commit']}, {run['cores']} cores of {run['device']}")
     return "; ".join(dict.fromkeys(texts)) + "."

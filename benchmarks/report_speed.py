@@ -89,7 +89,9 @@ def render_training_speed(rows):
 def render_training_time(rows):
     """AUROC of the default detector and seconds of its fit, by the number of epochs."""
     keys = ["set", "normal", "seed", "method", "normalize", "epochs", "precision"]
-    rows = take_last(rows, *keys).fillna({"precision": "", "normalize": ""})
+    texts = ["normalize", "precision"]
+    rows = take_last(rows, *keys).astype(dict.fromkeys(texts, object))
+    rows[texts] = rows[texts].fillna("")
     by_task = rows.groupby([*keys[:2], "method"], sort=False)["auroc"].mean().unstack()
     cells = {}
     trained = rows[rows["method"] == "NSA"].groupby([*keys[:2], *keys[4:]])
