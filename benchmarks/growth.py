@@ -1,11 +1,9 @@
 """Experiments on what grows with the size of the data: seconds and peak memory."""
 
 import importlib
-import tempfile
 import time
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
@@ -40,10 +38,8 @@ METHODS = {
 }
 LIMIT = 60  # seconds; larger sizes of a method that took longer are left out
 
-IMAGES = 60_000, 5_000  # fitted, scored
+IMAGES = 60_000, 5_000, 5_000  # fitted untrained, fitted with training, scored
 MAX_MAP_WIDTH = 512
-MAPPED_GIB, MAPPED_SECONDS = 4.0, 20
-MAPPED_SHAPE = (3, 128, 128)
 
 
 def growth(options, records):
@@ -93,25 +89,20 @@ def time_method(method, rows, queries):
 
 
 def memory(options, records):
-    """Peak memory of NSADetector with all maps of a ResNet-18, and of images in a mapped file.
+    """Peak memory of NSADetector with all maps of a ResNet-18 on 60,000 images.
 
-    60,000 images of Fashion-MNIST, padded to 32 x 32 pixels of three channels: the network is
-    untrained, which changes neither its maps' sizes nor the scorer's work; 5,000 of them with one
-    epoch of training. Then random images of 128 x 128 pixels in a file of 4 GiB, which is deleted
-    in the end, for 20 s. `memory_mib` is beyond the images, `input_mib`; of the mapped file, what
-    has been read within that time is counted. Needs Linux. Forty minutes on two cores.
+    Of Fashion-MNIST, padded to 32 x 32 pixels of three channels. The network is untrained, which
+    changes neither its maps' sizes nor the scorer's work; 5,000 of them have one epoch of training.
+    `memory_mib` is beyond the images, `input_mib`. Needs Linux. Forty minutes on two cores.
     """
-    n_train, n_scored = (100, 40) if options.small else IMAGES
+    n_untrained, n_trained, n_scored = (100, 40, 40) if options.small else IMAGES
     train, images = (
         as_32_by_32(read_images("fashion_mnist", split, options.data)[0][:n])
-        for split, n in (("train", n_train), ("test", n_scored))
+        for split, n in (("train", n_untrained), ("test", n_scored))
     )
-    call = (lambda f, *args: f(*args)) if options.small else in_new_process
-    few = train[:40] if options.small else train[:n_scored]
-    records.add_all(call(measure_detector, few, images[:0], 0 if options.small else 1))
-    records.add_all(call(measure_detector, train, images, 0))
-    gib, seconds = (0.05, 1) if options.small else (MAPPED_GIB, MAPPED_SECONDS)
-    records.add_all(call(measure_mapped_file, gib, seconds))
+    call = measure_detector if options.small else partial(in_new_process, measure_detector)
+    for n_fitted, epochs in (n_trained, 1), (n_untrained, 0):
+        records.add_all(call(train[:n_fitted], images, epochs))
 
 
 def as_32_by_32(X):
@@ -120,16 +111,18 @@ def as_32_by_32(X):
 
 
 def measure_detector(train, images, max_epochs):
-    """Rows for fitting and for scoring, if there are images to score."""
+    """Rows for fitting and for scoring."""
     importlib.import_module("torchvision.models")  # loaded on first use, no matter of size
     encoder = SelfSupervisedEncoder(
         backbone="resnet18", layers="all", max_map_width=MAX_MAP_WIDTH, max_epochs=max_epochs
     )
     NSADetector(encoder, random_state=0).fit(train[:32]).score_samples(train[:32])
     detector = NSADetector(encoder, random_state=0)
-    steps = [("fit", detector.fit, train), ("score", detector.score_samples, images)]
     rows = []
-    for step, call, X in steps[: 2 if len(images) else 1]:
+    for step, call, X in (
+        ("fit", detector.fit, train),
+        ("score", detector.score_samples, images),
+    ):
         start = time.perf_counter()
         with PeakMemory() as peak:
             call(X)
@@ -146,37 +139,3 @@ def measure_detector(train, images, max_epochs):
             }
         )
     return rows
-
-
-def measure_mapped_file(gib, seconds):
-    """A row for training the default encoder for some seconds on a mapped file."""
-    encoder = SelfSupervisedEncoder(max_epochs=None, max_time=seconds, random_state=0)
-    warm_up = np.random.default_rng(0).integers(0, 256, (64, *MAPPED_SHAPE), dtype=np.uint8)
-    encoder.fit(warm_up)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "X.npy")
-        write_images(path, gib)
-        X = np.load(path, mmap_mode="r")
-        with PeakMemory() as peak:
-            encoder.fit(X)
-    return [
-        {
-            "step": "train, mapped file",
-            "images": len(X),
-            "pixels": X.shape[-1],
-            "input_mib": round(X.nbytes / 2**20),
-            "memory_mib": round(peak.mib, 1),
-            "seconds": seconds,
-            "images_per_second": round(encoder.history_[-1]["samples_per_second"], 1),
-        }
-    ]
-
-
-def write_images(path, gib):
-    n = int(gib * 2**30 / np.prod(MAPPED_SHAPE))
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (n, *MAPPED_SHAPE))
-    rng = np.random.default_rng(0)
-    for start in range(0, n, 1000):
-        block = images[start : start + 1000]
-        block[:] = rng.integers(0, 256, block.shape, dtype=np.uint8)
-    images.flush()

@@ -82,11 +82,8 @@ def make_contestants(X, sizes):
 
 def race(contestants, rounds):
     """Images per second: a row for each round, a column for each contestant."""
-    rates = pd.DataFrame(
-        [[measure() for measure in contestants.values()] for _ in range(rounds)],
-    )
-    rates.columns = pd.MultiIndex.from_tuples(contestants)
-    return rates
+    rates = [[measure() for measure in contestants.values()] for _ in range(rounds)]
+    return pd.DataFrame(rates, columns=pd.MultiIndex.from_tuples(contestants))
 
 
 def summarize(rates, batch_size):
@@ -216,6 +213,7 @@ def autocast(precision):
 
 
 def steps_per_second(step, sizes):
+    synchronize = getattr(torch, DEVICE.type).synchronize
     for _ in range(sizes.warm_up):
         step()
     synchronize()
@@ -224,11 +222,6 @@ def steps_per_second(step, sizes):
         step()
     synchronize()
     return sizes.timed / (time.perf_counter() - start)
-
-
-def synchronize():
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def peak_memory(X, batch_size):

@@ -190,11 +190,6 @@ class TestMemory:
         assert [(row["step"], row["images"]) for row in rows] == [("fit", 40), ("score", 20)]
         assert all(row["memory_mib"] >= 0 and row["seconds"] > 0 for row in rows)
 
-    def test_of_a_mapped_file(self, monkeypatch):
-        monkeypatch.setattr(growth, "MAPPED_SHAPE", (3, 16, 16))
-        (row,) = growth.measure_mapped_file(0.001, 0.2)
-        assert row["images"] == 1398 and row["images_per_second"] > 0
-
 
 class TestDUMImages:
     def test_rows(self, options, images, records, monkeypatch):
