@@ -51,6 +51,26 @@ EXPERIMENTS = {
     "dum-study": Experiment(
         "detection:dum_study", FILTERS, "what DUM's variance is best learned from (2 h)"
     ),
+    "training-speed": Experiment(
+        "training:training_speed", (), "images per second beside lightly (10 min)"
+    ),
+    "training-time": Experiment(
+        "training:training_time", ("sets", "seeds"), "AUROC against seconds (30 min)"
+    ),
+    "neighbors": Experiment(
+        "speed:neighbors", (), "exact search beside faiss and scikit-learn (4 min)"
+    ),
+    "scoring": Experiment("speed:scoring", (), "scoring beside the forward pass (5 min)"),
+    "growth": Experiment(
+        "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
+    ),
+    "memory": Experiment("growth:memory", (), "peak memory of 60,000 images (40 min)"),
+    "dum-images": Experiment(
+        "dum_images:dum_images", FILTERS, "DUM's Tables 1 and 3 in small (30 min)"
+    ),
+    "dum-certainty": Experiment(
+        "dum_images:dum_certainty", ("seeds",), "DUM's figure 1 in small (5 min)"
+    ),
 }
 HELP = {
     "sets": "names of sets; default: all",

@@ -125,6 +125,20 @@ def _cut(sheet):
     return tiles.reshape(-1, TILE, TILE, 3)
 
 
+def choose(option, asked, known):
+    """The names that are asked for, by default all.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not known.
+    """
+    unknown = [name for name in asked or () if name not in known]
+    if unknown:
+        raise ValueError(f"{option} {', '.join(unknown)}: pass some of {', '.join(known)}")
+    return list(asked or known)
+
+
 def resize(images, size):
     """uint8 images (n, height, width[, channels]) with this height and width."""
     if size is None or images.shape[1:3] == (size, size):

@@ -1,121 +1,141 @@
-"""Seconds and peak memory of the angular scores against the number of rows and of features.
+"""Experiments on what grows with the size of the data: seconds and peak memory."""
 
-    python benchmarks/growth.py [--limit 60]
-
-Each measurement has a process of its own. The exact leave-one-out of fit is quadratic in the rows:
-after a fit of more than --limit seconds larger sizes are left out, as null. Needs faiss-cpu,
-matplotlib and Linux. Writes results/growth.json and results/growth.png; --small is a quick check
-that writes nothing.
-"""
-
-import argparse
+import importlib
 import time
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
-from _markdown import table
-from _memory import PeakMemory, in_new_process
-from _report import RESULTS, write_report
 from sklearn.base import clone
 
-from skanomaly import CenterCosine, MahalanobisCosine
+from skanomaly import (
+    CenterCosine,
+    DUMDetector,
+    MahalanobisCosine,
+    NSADetector,
+    SelfSupervisedEncoder,
+    diagnostics,
+)
+
+from .data import choose, read_images
+from .memory import PeakMemory, in_new_process
 
 N_QUERIES = 1_000
-N_FEATURES = 64  # while the rows grow
-N_ROWS = 500  # while the features grow
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-FEATURES = (64, 256, 1_024, 4_096, 16_384, 65_536)
-EXACT = {
-    "k-Cos": MahalanobisCosine(whiten=False),
-    "k-Cos (Mah)": MahalanobisCosine(),
-    "c-Cos (Mah)": CenterCosine(),
+MORE_ROWS = [(n, 64) for n in ROWS]
+MORE_FEATURES = [(500, d) for d in (64, 256, 1_024, 4_096, 16_384, 65_536)]
+ALL_PAIRS = [(5_000, 512), (50_000, 512)]
+# a detector or a function of rows, and the sizes (rows, features) in ascending order
+METHODS = {
+    "k-Cos": (MahalanobisCosine(whiten=False), (MORE_ROWS, MORE_FEATURES)),
+    "k-Cos (Mah)": (MahalanobisCosine(), (MORE_ROWS, MORE_FEATURES)),
+    "c-Cos (Mah)": (CenterCosine(), (MORE_ROWS, MORE_FEATURES)),
+    "k-Cos (Mah), faiss": (MahalanobisCosine(index="faiss"), (MORE_ROWS,)),
+    "DUM": (DUMDetector(random_state=0), ([(n, 10) for n in ROWS],)),
+    "concentration": (diagnostics.concentration, (ALL_PAIRS,)),
+    "mmd_to_uniform": (diagnostics.mmd_to_uniform, (ALL_PAIRS,)),
+    "uniformity": (diagnostics.uniformity, (ALL_PAIRS,)),
 }
-METHODS = {**EXACT, "k-Cos (Mah), faiss": MahalanobisCosine(index="faiss")}
+LIMIT = 60  # seconds; larger sizes of a method that took longer are left out
+
+IMAGES = 60_000, 5_000, 5_000  # fitted untrained, fitted with training, scored
+MAX_MAP_WIDTH = 512
 
 
-def measure(detector, n_rows, n_features):
-    """Seconds of fit and of scoring, and peak memory in MiB beyond rows and queries."""
+def growth(options, records):
+    """Seconds and peak memory by the number of rows and of features.
+
+    Of the angular scores, DUM and the diagnostics that compare all pairs. `seconds` is of a fit, or
+    of the function, `score_seconds` of 1,000 new rows. `memory_mib` is what fitting and scoring
+    need beyond the data, `process_mib` all that the process holds then. Each measurement has a
+    process of its own. Needs faiss-cpu and Linux. Half an hour on two cores.
+    """
+    names = choose("--methods", options.methods, METHODS)
+    for name in names:
+        for sizes in METHODS[name][1]:
+            for size in [(500, 16)] if options.small else sizes:
+                call = measure if options.small else partial(in_new_process, measure)
+                try:
+                    figures = call(name, *size)
+                except BrokenProcessPool:  # killed for its memory
+                    break
+                records.add(method=name, rows=size[0], features=size[1], **figures)
+                if figures["seconds"] > LIMIT:
+                    break
+
+
+def measure(name, n_rows, n_features):
+    """Figures of a method of METHODS."""
     X = np.random.default_rng(0).standard_normal((n_rows + N_QUERIES, n_features), np.float32)
     X += 1  # a mean to take the angle to
     rows, queries = X[:n_rows], X[n_rows:]
-    # libraries that are loaded on first use are no matter of size
-    clone(detector).fit(rows[:100]).score_samples(queries[:2])
+    method, _ = METHODS[name]
+    time_method(method, rows[:100], queries[:2])  # libraries that are loaded on first use
     with PeakMemory() as peak:
+        figures = time_method(method, rows, queries)
+    figures |= {"memory_mib": peak.mib, "process_mib": peak.process_mib}
+    return {name: float(f"{value:.3g}") for name, value in figures.items()}
+
+
+def time_method(method, rows, queries):
+    start = time.perf_counter()
+    fitted = clone(method).fit(rows) if hasattr(method, "fit") else method(rows)
+    figures = {"seconds": time.perf_counter() - start}
+    if hasattr(method, "fit"):
         start = time.perf_counter()
-        detector.fit(rows)
-        fitted = time.perf_counter()
-        detector.score_samples(queries)
-        scored = time.perf_counter()
-    figures = {"fit_seconds": fitted - start, "score_seconds": scored - fitted}
-    return {name: float(f"{v:.3g}") for name, v in {**figures, "memory_mib": peak.mib}.items()}
+        fitted.score_samples(queries)
+        figures["score_seconds"] = time.perf_counter() - start
+    return figures
 
 
-def sweep(detector, sizes, limit):
-    """A measurement for each (n_rows, n_features), None after one that took too long or died."""
-    cells = []
-    for size in sizes:
-        if cells and (cells[-1] is None or cells[-1]["fit_seconds"] > limit):
-            cells.append(None)
-            continue
-        try:
-            cells.append(in_new_process(measure, detector, *size))
-        except BrokenProcessPool:  # killed for its memory
-            cells.append(None)
-    return cells
+def memory(options, records):
+    """Peak memory of NSADetector with all maps of a ResNet-18 on 60,000 images.
+
+    Of Fashion-MNIST, padded to 32 x 32 pixels of three channels. The network is untrained, which
+    changes neither its maps' sizes nor the scorer's work; 5,000 of them have one epoch of training.
+    `memory_mib` is beyond the images, `input_mib`. Needs Linux. Forty minutes on two cores.
+    """
+    n_untrained, n_trained, n_scored = (100, 40, 40) if options.small else IMAGES
+    train, images = (
+        as_32_by_32(read_images("fashion_mnist", split, options.data)[0][:n])
+        for split, n in (("train", n_untrained), ("test", n_scored))
+    )
+    call = measure_detector if options.small else partial(in_new_process, measure_detector)
+    for n_fitted, epochs in (n_trained, 1), (n_untrained, 0):
+        records.add_all(call(train[:n_fitted], images, epochs))
 
 
-def print_table(sizes, methods):
-    columns = ["rows", "features", "fit, s", "score, s", "memory, MiB"]
-    rows = [
-        [method, *size, *(cell.values() if cell else ["-"] * 3)]
-        for method, cells in methods.items()
-        for size, cell in zip(sizes, cells, strict=True)
-    ]
-    print("\n" + table(columns, rows, "method"))
+def as_32_by_32(X):
+    """Padded, with three channels."""
+    return np.repeat(np.pad(X, ((0, 0), (2, 2), (2, 2)))[:, None], 3, axis=1)
 
 
-def plot(sizes, results, path):
-    figure, axes = plt.subplots(2, 2, figsize=(8, 6), sharey="row", layout="constrained")
-    for column, (swept, methods) in enumerate(results.items()):
-        x = [size[column] for size in sizes[swept]]
-        for color, (method, cells) in enumerate(methods.items()):
-            for row, name, style in (
-                (0, "fit_seconds", "o-"),
-                (0, "score_seconds", "o:"),
-                (1, "memory_mib", "o-"),
-            ):
-                y = [cell[name] if cell else np.nan for cell in cells]
-                label = method if name == "fit_seconds" else None
-                axes[row, column].plot(x, y, style, color=f"C{color}", label=label, markersize=3)
-        axes[1, column].set_xlabel(swept)
-    for axis in axes.flat:
-        axis.set(xscale="log", yscale="log")
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel(f"seconds: fit (solid), {N_QUERIES} scores (dotted)")
-    axes[1, 0].set_ylabel("peak memory beyond the data, MiB")
-    axes[0, 0].legend()
-    figure.savefig(path, dpi=80)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--limit", type=float, default=60, help="seconds of a fit")
-    parser.add_argument("--small", action="store_true", help="tiny sizes, no result file")
-    args = parser.parse_args()
-    n_sizes = 2 if args.small else None
-    sizes = {
-        f"rows ({N_FEATURES} features)": [(n, N_FEATURES) for n in ROWS[:n_sizes]],
-        f"features ({N_ROWS} rows)": [(N_ROWS, d) for d in FEATURES[:n_sizes]],
-    }
-    results = {}
-    for (swept, swept_sizes), methods in zip(sizes.items(), (METHODS, EXACT), strict=True):
-        results[swept] = {m: sweep(d, swept_sizes, args.limit) for m, d in methods.items()}
-        print_table(swept_sizes, results[swept])
-    if not args.small:
-        write_report("growth", {"limit": args.limit, "sizes": sizes, **results}, ("faiss-cpu",))
-        plot(sizes, results, RESULTS / "growth.png")
-
-
-if __name__ == "__main__":
-    main()
+def measure_detector(train, images, max_epochs):
+    """Rows for fitting and for scoring."""
+    importlib.import_module("torchvision.models")  # loaded on first use, no matter of size
+    encoder = SelfSupervisedEncoder(
+        backbone="resnet18", layers="all", max_map_width=MAX_MAP_WIDTH, max_epochs=max_epochs
+    )
+    NSADetector(encoder, random_state=0).fit(train[:32]).score_samples(train[:32])
+    detector = NSADetector(encoder, random_state=0)
+    rows = []
+    for step, call, X in (
+        ("fit", detector.fit, train),
+        ("score", detector.score_samples, images),
+    ):
+        start = time.perf_counter()
+        with PeakMemory() as peak:
+            call(X)
+        rows.append(
+            {
+                "step": step,
+                "images": len(X),
+                "pixels": X.shape[-1],
+                "epochs": max_epochs,
+                "max_map_width": MAX_MAP_WIDTH,
+                "input_mib": round(X.nbytes / 2**20, 1),
+                "memory_mib": round(peak.mib, 1),
+                "seconds": round(time.perf_counter() - start, 1),
+            }
+        )
+    return rows

@@ -26,7 +26,9 @@ def spread(values, factor=1.0):
 def source(rows, runs):
     """Where rows come from: command, commit and machine of their runs, in one line."""
     texts = []
-    for _, run in runs[runs["run"].isin(rows["run"])].fillna("").iterrows():
-        command = f"python -m benchmarks run {run['experiment']} {run['options']}".strip()
-        texts.append(f"`{command}` at {run['commit']}, {run['cores']} cores of {run['device']}")
+    for _, run in runs[runs["run"].isin(rows["run"])].astype(object).fillna("").iterrows():
+        options, _, note = run["options"].partition("(")  # what an older run was of
+        command = f"python -m benchmarks run {run['experiment']} {options}".strip()
+        text = f"`{command}`{f' ({note}' if note else ''} at {run['commit']}"
+        texts.append(f"{text}, {run['cores']} cores of {run['device']}")
     return "; ".join(dict.fromkeys(texts)) + "."

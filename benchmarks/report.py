@@ -4,7 +4,7 @@ import importlib
 
 from .records import RESULTS
 
-PAGES = ("report_detection", "report_nsa", "report_nsa_curves")
+PAGES = ("report_detection", "report_nsa", "report_nsa_curves", "report_speed", "report_dum_images")
 
 
 def write_pages(folder=RESULTS):

@@ -255,7 +255,7 @@ def test_checkpoint_goes_on_where_it_was(table, tmp_path):
 def test_shift_test_sees_corrupted_images():
     """Table 1 of the paper, with an untrained encoder."""
     pytest.importorskip("imagecorruptions", exc_type=ImportError)
-    from benchmarks._corruptions import NAMES, corrupt_images
+    from benchmarks.dum_images import corrupt_images, corruption_names
 
     train = np.pad(load_fashion_mnist_sample().X_train[:300], ((0, 0), (2, 2), (2, 2)))
     clean, other, images = train[:180], train[180:240], train[240:]
@@ -264,7 +264,7 @@ def test_shift_test_sees_corrupted_images():
     detector = DUMDetector(FrozenEstimator(encoder), **options).fit(clean)
     colour = np.repeat(images[..., None], 3, axis=-1)
     for name in ("gaussian_noise", "glass_blur", "fog", "elastic_transform"):
-        assert name in NAMES
+        assert name in corruption_names()
         corrupted = corrupt_images(colour, name, 5, seed=0)[..., 0]
         assert detector.shift_test(corrupted, reference=other).p_value < 0.01
     assert detector.shift_test(images, reference=other).p_value > 0.05

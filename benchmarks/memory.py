@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of code, by the kernel's high-water mark (Linux)."""
+"""Peak memory of a stretch of code, on Linux."""
 
 import re
 from concurrent.futures import ProcessPoolExecutor
@@ -14,17 +14,17 @@ def _mebibytes(field):
 class PeakMemory:
     """Context manager; `mib` is the peak inside beyond what was resident on entry.
 
-    The mark is reset on entry, which ru_maxrss does not allow, and misses no short peak, which
-    sampling does.
+    The kernel's high-water mark is reset on entry; unlike samples it misses no short peak.
     """
 
     def __enter__(self):
         Path("/proc/self/clear_refs").write_text("5")
-        self.before = _mebibytes("VmRSS")
+        self._before = _mebibytes("VmRSS")
         return self
 
     def __exit__(self, *_):
-        self.mib = max(0.0, _mebibytes("VmHWM") - self.before)
+        self.process_mib = round(_mebibytes("VmHWM"))  # of all that the process holds
+        self.mib = max(0.0, _mebibytes("VmHWM") - self._before)
 
 
 def in_new_process(function, *args):
