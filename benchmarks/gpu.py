@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import nsa
+from . import nsa, nsa_cells
 from .data import TILE, read_images
 
 # what is most valuable first; the paper trains SimSiam eight times as long as "paper-short"
@@ -64,8 +64,9 @@ def gpu(options, records):
         if deadline.seconds_left < total / 20:
             break
         path = checkpoints / ("-".join(map(str, cell)) + ".checkpoint")
+        task = nsa_cells.make_task(cell, nsa_cells.read_splits(cell.set, options.data))
         try:
-            rows = compute(cell, options.data, path, deadline, seconds_of_scoring(records, total))
+            rows = compute(cell, task, path, deadline, seconds_of_scoring(records, total))
         except OutOfTime:
             print(f"out of time in {cell}: the next call goes on with it", flush=True)
             break
@@ -83,14 +84,16 @@ def gpu(options, records):
 def planned_cells(small=False):
     """All cells in the order of their value, sets by turns; if small, few with a tiny budget."""
     return [
-        nsa.make_cell(**step | ({"budget": "check"} if small else {}), set=name, normal=n, seed=0)
+        nsa_cells.make_cell(
+            **step | ({"budget": "check"} if small else {}), set=name, normal=n, seed=0
+        )
         for step in (STEPS[::5] if small else STEPS)
         for n in range(1 if small else 10)
         for name in SETS
     ]
 
 
-def compute(cell, folder, checkpoint, deadline, seconds_of_scoring):
+def compute(cell, task, checkpoint, deadline, seconds_of_scoring):
     """Rows of a cell, whose training goes on from its checkpoint.
 
     Raises
@@ -98,7 +101,6 @@ def compute(cell, folder, checkpoint, deadline, seconds_of_scoring):
     OutOfTime
         If training or scoring would not end in time. The checkpoint has the training.
     """
-    task = nsa.make_task(cell, nsa.read_splits(cell.set, folder))
     encoder = nsa.make_encoder(cell).set_params(checkpoint=checkpoint, callbacks=[deadline])
     nsa.fit(encoder, task.train)
     if deadline.seconds_left < seconds_of_scoring:
@@ -121,7 +123,7 @@ def pack(cells, source, folder):
     """Write the test images, and those training images that cells draw, with all labels."""
     for name in dict.fromkeys(cell.set for cell in cells):
         (X, y), (X_test, y_test) = (read_images(name, split, source) for split in ("train", "test"))
-        drawn = [nsa.draw(cell, y, y_test)[0] for cell in cells if cell.set == name]
+        drawn = [nsa_cells.draw(cell, y, y_test)[0] for cell in cells if cell.set == name]
         index = np.unique(np.concatenate(drawn))
         (folder / name).mkdir(parents=True, exist_ok=True)
         np.savez_compressed(folder / name / "test_0.npz", **compress(X_test), y=y_test)

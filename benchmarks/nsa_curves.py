@@ -8,6 +8,7 @@ from skanomaly.diagnostics import (
 )
 
 from . import nsa
+from .nsa_cells import BUDGETS, make_task
 from .nsa_tables import CURVE_TASKS
 from .scores import SCORES, auroc, embedding_of
 
@@ -32,8 +33,8 @@ def nsa_curves(options, records):
 
 def record(cell, splits):
     """Train the encoder of a cell, watched; a row for each recorded epoch."""
-    task = nsa.make_task(cell, splits)
-    every = max(1, nsa.BUDGETS[cell.budget].epochs[cell.method] // N_POINTS)
+    task = make_task(cell, splits)
+    every = max(1, BUDGETS[cell.budget].epochs[cell.method] // N_POINTS)
     encoder = nsa.make_encoder(cell).set_params(callbacks=[Recorder(task, cell.normal, every)])
     history = nsa.fit(encoder, task.train).history_
     return [

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from .nsa import BUDGETS
+from .nsa_cells import BUDGETS
 from .nsa_tables import N_CLASSES
 from .scores import RECORDED, embedding_of, head_of
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from scipy.stats import wilcoxon
 
 from .markdown import table
-from .nsa import TRAINED
+from .nsa_cells import TRAINED
 from .nsa_figures import CELL, average
 from .nsa_tables import ENS, FIGURES, MAH, SIX_SCORES, read_paper
 

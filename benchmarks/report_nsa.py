@@ -8,7 +8,8 @@ import pandas as pd
 from skanomaly.encoders._self_supervised import COLLAPSED
 
 from .markdown import spread, table
-from .nsa import BUDGETS, METHODS, TRAINED
+from .nsa import METHODS
+from .nsa_cells import BUDGETS, TRAINED
 from .nsa_figures import CELL, by_task, compare, coverage, select, tidy, with_own_batches
 from .nsa_pattern import DEFAULT, NEAREST, plot_pollution, render_pattern
 from .nsa_tables import ENS, MAH, TABLES, read_paper, tasks_of

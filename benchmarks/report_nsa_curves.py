@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .markdown import source, table
-from .nsa import BUDGETS
+from .nsa_cells import BUDGETS
 from .nsa_figures import coverage
 from .records import read
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import normalize
 
-from benchmarks import data, gpu, nsa, nsa_curves, report_nsa, report_nsa_curves, scores
+from benchmarks import data, gpu, nsa, nsa_cells, nsa_curves, report_nsa, report_nsa_curves, scores
 from benchmarks.__main__ import main
 from benchmarks.nsa_figures import coverage
 from benchmarks.nsa_tables import TABLES, read_paper, tasks_of
@@ -19,7 +19,7 @@ from benchmarks.records import Records, read
 from skanomaly import FeatureEnsemble, MahalanobisCosine
 from skanomaly.diagnostics import concentration, mmd_to_uniform
 
-CELL = nsa.make_cell("check", 0, 6, "simsiam", set="fashion_mnist", pollution=0.1)
+CELL = nsa_cells.make_cell("check", 0, 6, "simsiam", set="fashion_mnist", pollution=0.1)
 SMALL = ["--budget", "check", "--sets", "fashion_mnist", "--classes", "6"]
 
 
@@ -32,7 +32,7 @@ def splits(monkeypatch):
         X = rng.integers(0, 60, (len(y), 12, 12), dtype=np.uint8)
         X[np.arange(len(y)), y + 1] += 150
         pair.append((X, y))
-    monkeypatch.setattr(nsa, "read_splits", lambda name, folder: pair)
+    monkeypatch.setattr(nsa_cells, "read_splits", lambda name, folder: pair)
     return pair
 
 
@@ -79,8 +79,8 @@ class TestScores:
         assert trained[["method", "map"]].to_numpy().tolist() == [["simsiam", "conv_block_3 (1x1)"]]
         assert (trained["kappa"] > 0).all()
 
-        cell = nsa.make_cell("check", 0, 6, "untrained", set="cifar10", pollution=0.0)
-        task = nsa.make_task(cell, splits)
+        cell = nsa_cells.make_cell("check", 0, 6, "untrained", set="cifar10", pollution=0.0)
+        task = nsa_cells.make_task(cell, splits)
         pixels, queries = (X.reshape(len(X), -1) / 255.0 for X in (task.train, task.test))
         distances = np.linalg.norm(queries[:, None] - pixels, axis=2).min(axis=1)
         score = rows.loc[rows["method"] == "pixels", "score"].item()
@@ -157,15 +157,15 @@ class TestCells:
 
     def test_what_is_drawn(self, splits, monkeypatch):
         (_, y), (_, y_test) = splits
-        few = nsa.BUDGETS["check"]._replace(train_images=12, test_images=3)
-        monkeypatch.setitem(nsa.BUDGETS, "check", few)
-        clean, test, signs = nsa.draw(CELL._replace(pollution=0.0), y, y_test)
+        few = nsa_cells.BUDGETS["check"]._replace(train_images=12, test_images=3)
+        monkeypatch.setitem(nsa_cells.BUDGETS, "check", few)
+        clean, test, signs = nsa_cells.draw(CELL._replace(pollution=0.0), y, y_test)
         assert len(clean) == 12 and (y[clean] == 6).all()
         assert np.bincount(y_test[test]).tolist() == [3] * 10
         assert_array_equal(signs == 1, y_test[test] == 6)
-        rows, *_ = nsa.draw(CELL._replace(pollution=0.25, method="simclr"), y, y_test)
+        rows, *_ = nsa_cells.draw(CELL._replace(pollution=0.25, method="simclr"), y, y_test)
         assert set(clean) < set(rows) and (y[rows] != 6).sum() == 4
-        assert set(nsa.draw(CELL._replace(seed=1), y, y_test)[0]) != set(clean)
+        assert set(nsa_cells.draw(CELL._replace(seed=1), y, y_test)[0]) != set(clean)
 
 
 class TestGPU:
@@ -178,7 +178,9 @@ class TestGPU:
     def test_the_most_valuable_cells_come_first(self):
         cells = gpu.planned_cells()
         assert len(set(cells)) == len(cells) == 120
-        of_tables = {nsa.make_cell("paper", 0, 0, **task) for n in (9, 11) for task in tasks_of(n)}
+        of_tables = {
+            nsa_cells.make_cell("paper", 0, 0, **task) for n in (9, 11) for task in tasks_of(n)
+        }
         assert {cell._replace(normal=0) for cell in cells[:80]} <= of_tables
         first = cells[:20]
         assert {(cell.set, cell.normal) for cell in first} == {
@@ -249,18 +251,18 @@ class TestGPU:
             splits = [whole[cell.set, split] for split in ("train", "test")]
             assert packed[0][0].shape == splits[0][0].shape
             for ours, theirs in zip(
-                *(nsa.make_task(cell, s) for s in (packed, splits)), strict=True
+                *(nsa_cells.make_task(cell, s) for s in (packed, splits)), strict=True
             ):
                 assert_array_equal(ours, theirs)
             with pytest.raises(ValueError, match=r"lacks \d+ of \d+ training images .*pack"):
-                nsa.make_task(cell._replace(normal=5), packed)
+                nsa_cells.make_task(cell._replace(normal=5), packed)
 
 
 def test_curves_of_a_training(splits, monkeypatch):
     monkeypatch.setattr(nsa_curves, "N_POINTS", 1)
     rows = nsa_curves.record(CELL, splits)
     assert [row["epoch"] for row in rows] == [1, 2]
-    task = nsa.make_task(CELL, splits)
+    task = nsa_cells.make_task(CELL, splits)
     encoder = nsa.make_encoder(CELL).fit(task.train)
     last = nsa_curves.Recorder(task, 6, 1).record(encoder)
     assert last.keys() == rows[-1].keys() - {"epoch"} == set(nsa_curves.FIGURES)
@@ -296,7 +298,7 @@ class TestPage:
                     "Ens. printed": {"score": 94.0},
                 }
                 rows += [{**cell, "map": name, **found} for name, found in maps.items()]
-        rival = nsa.make_cell("small", 0, 1, "pixels", set="cifar10", pollution=0.0)
+        rival = nsa_cells.make_cell("small", 0, 1, "pixels", set="cifar10", pollution=0.0)
         rows.append({**rival.columns(), "score": 60.0, "seconds": 1.0})
         return pd.DataFrame(rows).assign(run="then")
 
