@@ -83,12 +83,11 @@ def gpu(options, records):
 
 def planned_cells(small=False):
     """All cells in the order of their value, sets by turns; if small, few with a tiny budget."""
+    steps = [{**step, "budget": "check"} for step in STEPS[::5]] if small else STEPS
     return [
-        nsa_cells.make_cell(
-            **step | ({"budget": "check"} if small else {}), set=name, normal=n, seed=0
-        )
-        for step in (STEPS[::5] if small else STEPS)
-        for n in range(1 if small else 10)
+        nsa_cells.make_cell(**step, set=name, normal=normal, seed=0)
+        for step in steps
+        for normal in range(1 if small else 10)
         for name in SETS
     ]
 
@@ -111,12 +110,10 @@ def compute(cell, task, checkpoint, deadline, seconds_of_scoring):
 def seconds_of_scoring(records, total):
     """What scoring takes, by the cells that are done, with a margin; a guess before the first."""
     rows = records.rows
-    if "fit_seconds" in rows:
-        rows = rows[rows["budget"].isin({step["budget"] for step in STEPS} | {"check"})]
-        seconds = 1.25 * (rows["seconds"] - rows["fit_seconds"]).max()
-        if seconds > 0:
-            return min(seconds, 0.8 * total)  # what is trained must be scored some time
-    return total / 5
+    if rows.empty:
+        return total / 5
+    seconds = 1.25 * (rows["seconds"] - rows["fit_seconds"]).max()
+    return min(seconds, 0.8 * total)  # what is trained must be scored some time
 
 
 def pack(cells, source, folder):

@@ -21,7 +21,9 @@ def tidy(rows):
     cell = [*CELL, "normal", "seed"]
     of_cell = [*cell, "map", "seconds", "embedding_std", "run"]
     rows = rows.reindex(columns=[*of_cell, *RECORDED]).astype({"budget": str})
-    rows = rows.fillna({"normalize": "", "batch_size": 0, "map": ""})
+    rows = rows.drop_duplicates([*cell, "map"]).fillna(
+        {"normalize": "", "batch_size": 0, "map": ""}
+    )
     layers = rows[~rows["map"].isin(["", *SUMS])]
     names = layers.groupby(cell)["map"]
     aliases = [

@@ -27,14 +27,14 @@ def _trained(method, normalize):
 
 PLAIN, NORMALIZED = {"normalize": "none"}, {"normalize": "both"}
 SHORT = {
-    "BYOL": _trained("byol", "none"),
-    "BYOL(n)": _trained("byol", "both"),
-    "SS": _trained("simsiam", "none"),
-    "SS(n)": _trained("simsiam", "both"),
-    "SC": _trained("simclr", "none"),
-    "SC(n)": _trained("simclr", "both"),
-    "SC(-)": _trained("simclr-shifted", "none"),
-    "SC(n-)": _trained("simclr-shifted", "both"),
+    name: _trained(method, normalize)
+    for method, names in {
+        "byol": ("BYOL", "BYOL(n)"),
+        "simsiam": ("SS", "SS(n)"),
+        "simclr": ("SC", "SC(n)"),
+        "simclr-shifted": ("SC(-)", "SC(n-)"),
+    }.items()
+    for name, normalize in zip(names, ("none", "both"), strict=True)
 }
 CLEAN = {"pollution": 0.0}
 # figures are of a feature map, or a sum of maps, with a score, or a sum of scores
@@ -115,7 +115,7 @@ TABLES = {
             {"CIFAR10": "cifar10", "fMNIST": "fashion_mnist", "CIFAR100": "cifar100"},
             ("0.0", "0.1"),
         ),
-        {f"{name}_E": SHORT[name] for name in ("BYOL(n)", "SS(n)", "SC(n)", "SC(n-)")},
+        {f"{name}_E": where for name, where in SHORT.items() if "n" in name},
         ENS,
     ),
     3: Table(

@@ -35,6 +35,10 @@ That `NSADetector` takes all four scores of the blocks was chosen on the results
 classes that played no part in it.
 """
 HELD_OUT = [("cifar10", n) for n in (0, 3, 7)] + [("fashion_mnist", n) for n in (2, 5, 8)]
+SETTINGS = {
+    name: f" (normalize={'None' if name == 'none' else name})"
+    for name in ("both", "embedding", "projection", "none")
+}
 # what the table of all methods shows of a network
 SHOWN = {
     MAH["figure"]: "k-Cos (Mah)",
@@ -156,14 +160,7 @@ def method_rows():
         yield method, {"method": method, "figure": ("", "score")}
         dn2 = {} if method in TRAINED else {("embedding", "dn2"): "DN2"}
         for figure, label in (SHOWN | dn2).items():
-            for normalize in (
-                ("both", "embedding", "projection", "none") if method in TRAINED else ("",)
-            ):
-                named = (
-                    f" (normalize={'None' if normalize == 'none' else normalize})"
-                    if normalize
-                    else ""
-                )
+            for normalize, named in (SETTINGS if method in TRAINED else {"": ""}).items():
                 where = {"method": method, "normalize": normalize, "figure": figure}
                 yield f"{method}{named}, {label}", where
 
