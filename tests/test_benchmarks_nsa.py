@@ -205,6 +205,11 @@ class TestGPU:
         assert not list((tmp_path / "checkpoints").iterdir())
         assert not (tmp_path / "gpu.csv").exists()
 
+    def test_a_deadline_ends_a_training(self):
+        gpu.Deadline(60)([])
+        with pytest.raises(gpu.OutOfTime):
+            gpu.Deadline(-1)([])
+
     def test_a_training_without_time_goes_on(self, options, tmp_path, monkeypatch, capsys):
         """Ended in an epoch, then before scoring; the third call trains no more."""
         ends = iter([-1.0, 1.0])
