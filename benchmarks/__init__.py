@@ -1,1 +1,1 @@
-"""Measurements: scripts that are run by path, and `python -m benchmarks.nsa` and `.report`."""
+"""Measurements of accuracy, speed and memory: python -m benchmarks list."""
