@@ -20,6 +20,7 @@ _HOME = {
     "NSADetector": "nsa",
     "NeighborDistance": "scorers",
     "OneClassKFold": "model_selection",
+    "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
 }
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
-    from .scorers import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance
+    from .scorers import (
+        CenterCosine,
+        FeatureEnsemble,
+        MahalanobisCosine,
+        NeighborDistance,
+        PatchCosine,
+    )
 
 __all__ = [
     "CenterCosine",
@@ -41,6 +48,7 @@ __all__ = [
     "NSADetector",
     "NeighborDistance",
     "OneClassKFold",
+    "PatchCosine",
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",

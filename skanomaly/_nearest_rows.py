@@ -35,6 +35,7 @@ GROUP = 8  # columns of a tile of which only the largest value is looked at firs
 
 Tile = Callable[[slice, slice], Array]
 Measure = Callable[[slice, Array], Array]
+Comparison = Callable[[slice, slice], np.ndarray]
 
 
 class NearestRows:
@@ -80,7 +81,7 @@ class NearestRows:
         """
         xp = namespace(some)
         spread = xp.mean(xp.sum((some - self.origin) ** 2, axis=1))
-        distances, _ = NearestRows.nearest(self, some, min(2, len(self)))
+        distances, _ = self.nearest_where(some, min(2, len(self)), None)
         quartile = xp.sort(distances[:, -1])[distances.shape[0] // 4]
         return bool(quartile**2 < DENSE**2 * spread)
 
@@ -91,11 +92,25 @@ class NearestRows:
 
     def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
         """Distances (m, k), ascending, to the k stored rows nearest to each query, and indices."""
+        return self.nearest_where(queries, k, None)
+
+    def nearest_where(
+        self, queries: Array, k: int, may_compare: Comparison | None
+    ) -> tuple[Array, Array]:
+        """As `nearest`, among some of the stored rows.
+
+        ``may_compare(queries, stored)`` returns a mask for a slice of both. None compares all.
+        """
         relative = self._relative(queries)
         queries = self._with_ones(relative)
+        xp = namespace(queries)
 
         def tile(rows: slice, columns: slice) -> Array:
-            return queries[rows, :] @ self._rows[columns, :].T
+            product = queries[rows, :] @ self._rows[columns, :].T
+            if may_compare is None:
+                return product
+            mask = like(may_compare(rows, columns), product)
+            return xp.where(mask, product, xp.full_like(product, -xp.inf))
 
         def measure(rows: slice, index: Array) -> Array:
             return self._distances(relative[rows, :], index)

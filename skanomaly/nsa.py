@@ -22,9 +22,12 @@ from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
 from ._sklearn_compat import CallbackSupportMixin, HasMethods, pass_callbacks_on, with_callbacks
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_samples
-from .scorers import FeatureEnsemble, NeighborDistance
+from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
+MAP_BATCH = 128  # images whose maps are held at once
+MAX_REFERENCE_IMAGES = 200  # for heatmaps of scorers that compare whole images
+MAX_REFERENCE_BYTES = 16 * 2**20
 TABLE_NEIGHBORS = 5
 
 
@@ -51,7 +54,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Anything with ``fit`` and ``score_samples``, higher for normal samples. By default tables
         are scored by the :class:`NeighborDistance` to the 5 nearest samples, block by block if the
         encoder has several, and images by a :class:`FeatureEnsemble` of the encoder's blocks:
-        "all" if there are several, "ens" otherwise. Parameters of a scorer that is passed are
+        "all" if there are several, "ens" otherwise. To look for defects, which change a part of an
+        image, pass a :class:`PatchCosine`. Parameters of a scorer that is passed are
         searched as ``scorer__n_neighbors``. Copies of third-party detectors that are fitted on
         four fifths of the training samples score the other fifth.
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -142,7 +146,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             Samples of the shape that was fitted.
         layer : str, default="auto"
             Block of the encoder, such as "conv_block_2", whose positions the heatmaps compare.
-            "auto" is the first one, which has the finest grid. Not used for tables.
+            "auto" is the last one with at least 8 x 8 positions. Not used for tables and for a
+            :class:`PatchCosine`, which has a layer of its own.
 
         Returns
         -------
@@ -153,9 +158,10 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             pair (distances, indices) of arrays (n_samples, n_neighbors): angles in radians, or
             distances in standard deviations, and positions in the X of ``fit``; and for
             images ``heatmaps``, a float64 array (n_samples, height, width): the angle in radians
-            of the features at each position to the nearest ones in normal images (at most 200
-            training images), interpolated to the images' resolution. None without a
-            convolutional encoder.
+            of the features at each position to the nearest ones in normal images, interpolated to
+            the images' resolution. They are those of a :class:`PatchCosine`: of the scorer, if
+            it is one, or of one that is fitted to at most 200 training images, whitened. None
+            without a convolutional encoder.
 
         Raises
         ------
@@ -179,7 +185,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             if hasattr(self.scorer_, "neighbors_in_block"):
                 neighbors[name] = self.scorer_.kneighbors(features)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
-        explanation.heatmaps = None if self._reference is None else self._heatmaps(X, known, layer)
+        explanation.heatmaps = self._heatmaps(X, features, known, layer)
         return explanation
 
     def set_params(self, **params):
@@ -221,6 +227,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         train = check_memory(self.memory).cache(_fit_encoder, ignore=["detector"])
         self.encoder_ = train(encoder, X, detector=self)
         scorer = self._make_scorer(X)
+        self._check_maps(scorer)
         if self.random_state is not None:
             seed_parts(scorer, random_state)
         self.scorer_ = scorer
@@ -233,8 +240,17 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
     def _is_trimmed(self) -> bool:
         return bool(getattr(self.scorer_, "trim", 0))
 
+    def _check_maps(self, scorer) -> None:
+        if hasattr(scorer, "takes_maps") and not hasattr(self.encoder_, "transform_map"):
+            raise ValueError(
+                f"scorer={scorer} scores maps, but the encoder {type(self.encoder_).__name__} has "
+                "no transform_map; pass images, and a SelfSupervisedEncoder or a PretrainedEncoder"
+            )
+
     def _fit_scorer(self, X) -> np.ndarray:
         """Fit the scorer, and return scores of the training samples as if they were new."""
+        if self._scores_patches:
+            return -self.scorer_.fit_batches(lambda: self._map_batches(X), len(X))
         features = self._transform(X)
         if isinstance(features, dict) and not isinstance(self.scorer_, FrozenEstimator):
             # a block is freed as soon as it is scored
@@ -242,39 +258,56 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         self.scorer_.fit(features, None)
         return training_scores(self.scorer_, features)
 
+    @property
+    def _scores_patches(self) -> bool:
+        return isinstance(self.scorer_, PatchCosine)
+
+    def _map_batches(self, X) -> Iterator[np.ndarray]:
+        return (self._transform(X[rows]) for rows in gen_batches(len(X), MAP_BATCH))
+
     def _score_samples(self, X):
-        batches = [X[rows] for rows in gen_batches(len(X), SCORING_BATCH)]
+        size = MAP_BATCH if hasattr(self.scorer_, "takes_maps") else SCORING_BATCH
+        batches = [X[rows] for rows in gen_batches(len(X), size)]
         return np.concatenate(
             [self.scorer_.score_samples(self._transform(batch)) for batch in batches]
         )
 
     def _transform(self, X) -> Any:
-        """Features of validated samples: blocks for a scorer that takes them, else an array."""
+        """Features of validated samples: maps or blocks for a scorer that takes them."""
         takes_blocks = getattr(self.scorer_, "takes_blocks", False)
         has_blocks = hasattr(self.encoder_, "transform_blocks")
         with config_context(assume_finite=True):  # they were checked
+            if hasattr(self.scorer_, "takes_maps"):
+                return self.encoder_.transform_map(X, self.scorer_.layer)
             if takes_blocks and has_blocks:
                 return self.encoder_.transform_blocks(X)
             return self.encoder_.transform(X)
 
     def _choose_reference(self, X) -> Any:
         """Some training images, to compare with in heatmaps, and which these are."""
-        if X.ndim == 2 or not hasattr(self.encoder_, "transform_map"):
+        if X.ndim == 2 or not hasattr(self.encoder_, "transform_map") or self._scores_patches:
             return None
-        from ._heatmaps import choose_reference
-
-        index = choose_reference(X)
+        n_fitting = max(2, MAX_REFERENCE_BYTES // max(1, X[:1].nbytes))
+        count = min(len(X), MAX_REFERENCE_IMAGES, n_fitting)
+        index = np.unique(np.linspace(0, len(X) - 1, count).astype(np.int64))
         return index, X[index]
 
-    def _heatmaps(self, X, known, layer: str) -> np.ndarray:
-        from ._heatmaps import angle_heatmaps
+    def _heatmaps(self, X, features, known, layer: str) -> np.ndarray | None:
+        if self._scores_patches:
+            angles = self.scorer_.angles(features, known)
+        elif self._reference is not None:
+            index, reference = self._reference
+            own = np.where(np.isin(known, index), np.searchsorted(index, known), -1)
+            maps, normal = (self.encoder_.transform_map(x, layer) for x in (X, reference))
+            local = PatchCosine(whiten=True)
+            local.fit_batches(lambda: iter([normal]), len(normal))
+            angles = local.angles(maps, own)
+        else:
+            return None
+        from torch import from_numpy
+        from torch.nn.functional import interpolate
 
-        index, reference = self._reference
-        own = np.where(np.isin(known, index), np.searchsorted(index, known), -1)
-        maps, reference_maps = (
-            self.encoder_.transform_map(images, layer) for images in (X, reference)
-        )
-        return angle_heatmaps(maps, reference_maps, own, X.shape[2:])
+        return interpolate(from_numpy(angles)[:, None], X.shape[2:], mode="bilinear")[:, 0].numpy()
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)

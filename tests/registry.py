@@ -10,6 +10,7 @@ from skanomaly import (
     MahalanobisCosine,
     NeighborDistance,
     NSADetector,
+    PatchCosine,
     PretrainedEncoder,
     SelfSupervisedEncoder,
 )
@@ -37,6 +38,8 @@ def make_estimators():
         MahalanobisCosine(index="faiss"),
         NeighborDistance(),
         NeighborDistance(2, aggregation="largest", standardize=False),
+        PatchCosine(),
+        PatchCosine(whiten=True, sampling="coreset", max_patches=20, pooling="max", max_shift=0),
         CenterCosine(),
         CenterCosine(whiten=False),
         FeatureEnsemble(),

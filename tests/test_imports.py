@@ -20,7 +20,6 @@ LAYERS = [
     "model_selection",
     "datasets",
     "diagnostics",
-    "_heatmaps",
     "_base",
     "_training_rows",
     "_validation",

@@ -19,6 +19,7 @@ from ._encoder_network import HEAD, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
+MIN_POSITIONS = 8  # in height and width, of maps that are compared position by position
 
 
 class BaseEncoder(TransformerMixin, BaseEstimator):
@@ -83,7 +84,8 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         X : images
             Samples of the shape that was fitted.
         layer : str, default="auto"
-            Name of the block, such as "conv_block_2". "auto" is the first one.
+            Name of the block, such as "conv_block_2". "auto" is the last one with at least 8 x 8
+            positions, or the first one if there is none.
 
         Returns
         -------
@@ -96,11 +98,17 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         """
         X = self._check_input(X)
         known = [name for name in self.network_.backbone.blocks if name.startswith("conv")]
-        layer = known[0] if layer == "auto" and known else layer
+        if layer == "auto" and known:
+            layer = self._choose_block(X[:1], known)
         if layer not in known:
             raise ValueError(f"layer={layer!r} is not a convolutional block; pass one of {known}")
         batches = self._feature_maps(X, [layer], flat=False)
         return np.concatenate([maps[layer].cpu().numpy() for _, maps in batches])
+
+    def _choose_block(self, X: np.ndarray, blocks: list[str]) -> str:
+        ((_, maps),) = self._feature_maps(X, blocks, flat=False)
+        fine = [name for name in blocks if min(maps[name].shape[2:]) >= MIN_POSITIONS]
+        return fine[-1] if fine else blocks[0]
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``<layer>__<number>``.

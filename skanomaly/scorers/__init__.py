@@ -4,5 +4,12 @@ from ._center_cosine import CenterCosine
 from ._ensemble import FeatureEnsemble
 from ._mahalanobis_cosine import MahalanobisCosine
 from ._neighbor_distance import NeighborDistance
+from ._patch_cosine import PatchCosine
 
-__all__ = ["CenterCosine", "FeatureEnsemble", "MahalanobisCosine", "NeighborDistance"]
+__all__ = [
+    "CenterCosine",
+    "FeatureEnsemble",
+    "MahalanobisCosine",
+    "NeighborDistance",
+    "PatchCosine",
+]
