@@ -30,6 +30,9 @@ EXPERIMENTS = {
     "tables": Experiment(
         "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
     ),
+    "defects": Experiment(
+        "defects:defects", ("sets", "seeds"), "defects in photographs with masks (30 min)"
+    ),
     "nsa": Experiment(
         "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
     ),

@@ -40,6 +40,7 @@ def write(folder):
     for share, rows in embeddings.groupby("pollution") if len(embeddings) else ():
         title = f"Pretrained features, {100 * share:g}% outliers in training"
         sections.append((title, rows, render_sets))
+    sections.append(("Defects in photographs", read("defects", folder), render_defects))
     _write_page(folder, "detection", "Detection", "", sections)
     names = ("dum-tables", "dum-whole-tables", "dum-embeddings", "dum-study")
     of_tables, whole, of_embeddings, study = (read(name, folder) for name in names)
@@ -73,6 +74,29 @@ def render_sample(rows):
     by_task.loc["seconds of training"] = default["fit_seconds"].agg(spread)
     by_task.loc["normal images that are flagged, %"] = default["false_positives"].agg(spread, 100)
     return table(by_task)
+
+
+def render_defects(rows):
+    """Images and pixels by method, of all defects and of each kind, for each set."""
+    parts = []
+    figures = {
+        "image_auroc": "images, AUROC",
+        "pixel_auroc": "pixels, AUROC",
+        "region_overlap": "regions, overlap",
+        "fit_seconds": "seconds of fit",
+        "score_seconds": "of scoring",
+    }
+    for name, of_set in rows.groupby("set", sort=False):
+        by_method = of_set[of_set["kind"] == "all"].groupby("method", sort=False)
+        summary = by_method[list(figures)].agg(spread).rename(columns=figures)
+        kinds = of_set[of_set["kind"] != "all"].groupby(["method", "kind"], sort=False)
+        images, pixels = (kinds[f].mean().unstack() for f in ("image_auroc", "pixel_auroc"))
+        summary.insert(2, "mean over kinds", pixels.mean(axis=1).map("{:.1f}".format))
+        cells = images.map("{:.1f}".format) + ", " + pixels.map("{:.1f}".format)
+        each = cells.loc[summary.index].replace(r", nan$", "", regex=True)
+        text = "Of each kind of defect against good photographs, images and pixels:"
+        parts.append(f"### {name}\n\n{table(summary)}\n\n{text}\n\n{table(each)}")
+    return "\n\n".join(parts)
 
 
 def render_sets(rows):
