@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 OLDEST := .oldest
 
 .PHONY: demo test test-newest test-oldest lint format build clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/demo
 	$(BIN)/python examples/quickstart.py
 
 test: test-newest test-oldest
@@ -32,11 +33,17 @@ build: $(VENV)/installed
 	rm -rf dist
 	$(BIN)/python -m build
 
-$(VENV)/installed: pyproject.toml
+# What the demo needs; nothing is compiled that is never imported.
+$(VENV)/demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PIP_INSTALL) --upgrade pip
+	$(PIP_INSTALL) --editable '.[plot]'
+	touch $@
+
+# The same environment with all that development needs.
+$(VENV)/installed: $(VENV)/demo
+	$(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
 $(OLDEST)/installed: tests/contract/oldest.txt
