@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .oldest
 
-.PHONY: demo test test-newest test-oldest lint format build clean
+# two processes of one thread each; a fixture that a group of tests shares is made once
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+.PHONY: demo test test-newest test-oldest coverage mutations lint format build clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
@@ -12,11 +15,19 @@ demo: $(VENV)/installed
 test: test-newest test-oldest
 
 test-newest: $(VENV)/installed
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST)
 
-# The contract with the oldest scikit-learn that pyproject.toml declares, beside the same torch.
+# The contract of one estimator of each class with the oldest scikit-learn that pyproject.toml
+# declares, beside the same torch.
 test-oldest: $(VENV)/installed $(OLDEST)/installed
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/contract -p no:cacheprovider
+	PYTHONPATH=$(OLDEST) $(PYTEST) tests/contract -k "not variants" -p no:cacheprovider
+
+coverage: $(VENV)/installed
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=95
+
+# Breaks the package in many ways, one at a time, and fails unless the tests notice each.
+mutations: $(VENV)/installed
+	$(BIN)/python -m tests.mutations
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
