@@ -154,12 +154,8 @@ def main():
     detector = DUMDetector(n_estimators=4, max_epochs=3, random_state=0, device="cpu")
     results = {
         "double": {name: train_in_double(X, *task) for name, task in TASKS.items()},
-        "uncertainty": {
-            name: train_uncertainty(table, name, UNCERTAINTY[name]) for name in UNCERTAINTY
-        },
-        "dum": DUMDetector(n_estimators=4, max_epochs=3, random_state=0, device="cpu")
-        .fit(table)
-        .training_scores_,
+        "uncertainty": {name: train_uncertainty(table, name, m) for name, m in UNCERTAINTY.items()},
+        "dum": detector.fit(table).training_scores_,
     }
     if distributed.n_processes() == 2:
         results["errors"] = collect_errors(X)
