@@ -4,15 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .oldest
 
-# two processes of one thread each; a fixture that a group of tests shares is made once
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
-
 .PHONY: demo test test-newest test-oldest coverage mutations lint format build clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/quickstart.py
 
 test: test-newest test-oldest
+
+# Two processes of one thread each; what tests of a group share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 test-newest: $(VENV)/installed
 	$(PYTEST)
