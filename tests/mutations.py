@@ -194,8 +194,9 @@ MUTATIONS = [
         "views: one view shared by both branches",
         "encoders/_pretext.py",
         "            return self._augment(views, generator)\n        # every",
-        "            return self._augment(samples, generator).repeat(2, 1, 1, 1)\n        # every",
-        "encoder training objectives",
+        "            views = self._augment(views, generator)\n"
+        "            return torch.cat([views[: len(samples)]] * 2)\n        # every",
+        "training encoder",
     ),
     Mutation(
         "views: turned the other way",

@@ -335,6 +335,24 @@ def test_byol_target_follows_the_network(images):
     assert not hasattr(encoder.network_, "target")
 
 
+def test_each_sample_gets_two_views(images, table, monkeypatch):
+    seen = []
+
+    class Probe(PretextTask):
+        def prepare(self, samples, n, generator):
+            seen.append(super().prepare(samples, n, generator).flatten(1))
+            return seen[-1].unflatten(1, samples.shape[1:])
+
+    monkeypatch.setattr("skanomaly.encoders._self_supervised.PretextTask", Probe)
+    for X, n_equal in ((images, 0), (table, 10)):  # of few columns none may be replaced
+        SelfSupervisedEncoder(max_epochs=1, batch_size=60, random_state=0).fit(X)
+        first, second = seen[-1].chunk(2)
+        assert len(first) == len(X) and (first == second).all(dim=1).sum() <= n_equal
+        correlation = torch.corrcoef(torch.cat([first, second])).nan_to_num()
+        own = correlation[: len(X), len(X) :].diagonal().mean()
+        assert own > correlation[: len(X), len(X) :].mean() + 0.1
+
+
 def test_shifted_instances_are_the_four_rotations(images):
     seen = []
 
