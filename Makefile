@@ -11,8 +11,8 @@ demo: $(VENV)/installed
 
 test: test-newest test-oldest
 
-# Two processes of one thread each; what tests of a group share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+# Two processes of one thread each, file by file, so that what a file's tests share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-newest: $(VENV)/installed
 	$(PYTEST)
@@ -20,7 +20,7 @@ test-newest: $(VENV)/installed
 # The contract of one estimator of each class with the oldest scikit-learn that pyproject.toml
 # declares, beside the same torch.
 test-oldest: $(VENV)/installed $(OLDEST)/installed
-	PYTHONPATH=$(OLDEST) $(PYTEST) tests/contract -k "not variants" -p no:cacheprovider
+	PYTHONPATH=$(OLDEST) $(PYTEST) --dist worksteal tests/contract -k "not variants" -p no:cacheprovider
 
 coverage: $(VENV)/installed
 	$(PYTEST) --cov --cov-report=term --cov-fail-under=95

@@ -13,10 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tests import distributed_program
 from tests.distributed_program import DETECTORS, TASKS, UNCERTAINTY
 
-pytestmark = [
-    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo"),
-    pytest.mark.xdist_group("distributed"),  # so that the fixture runs once
-]
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_gloo_available(), reason="torch without gloo"
+)
 ROOT = Path(__file__).parent.parent
 
 
