@@ -23,7 +23,7 @@ test-oldest: $(VENV)/installed $(OLDEST)/installed
 	PYTHONPATH=$(OLDEST) $(PYTEST) --dist worksteal tests/contract -k "not variants" -p no:cacheprovider
 
 coverage: $(VENV)/installed
-	$(PYTEST) --cov --cov-report=term --cov-fail-under=95
+	$(PYTEST) --cov --cov-report=term
 
 # Breaks the package in many ways, one at a time, and fails unless the tests notice each.
 mutations: $(VENV)/installed
