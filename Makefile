@@ -5,19 +5,30 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 OLDEST := .oldest
 
-.PHONY: demo test test-newest test-oldest lint format build clean
+.PHONY: demo test test-newest test-oldest coverage mutations lint format build clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/quickstart.py
 
 test: test-newest test-oldest
 
-test-newest: $(VENV)/installed
-	$(BIN)/python -m pytest --cov --cov-report=term
+# Two processes of one thread each, file by file, so that what a file's tests share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# The contract with the oldest scikit-learn that pyproject.toml declares, beside the same torch.
+test-newest: $(VENV)/installed
+	$(PYTEST)
+
+# The contract of one estimator of each class with the oldest scikit-learn that pyproject.toml
+# declares, beside the same torch.
 test-oldest: $(VENV)/installed $(OLDEST)/installed
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/contract -p no:cacheprovider
+	PYTHONPATH=$(OLDEST) $(PYTEST) --dist worksteal tests/contract -k "not variants" -p no:cacheprovider
+
+coverage: $(VENV)/installed
+	$(PYTEST) --cov --cov-report=term
+
+# Breaks the package in many ways, one at a time, and fails unless the tests notice each.
+mutations: $(VENV)/installed
+	$(BIN)/python -m tests.mutations
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

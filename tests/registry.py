@@ -15,6 +15,8 @@ from skanomaly import (
     SelfSupervisedEncoder,
 )
 
+SHORT = {"n_estimators": 2, "hidden_layers": (8, 8), "max_epochs": 4}
+
 
 class AnyWidth(nn.Module):
     """A network for tables of any number of columns: sums of sines of them.
@@ -29,31 +31,43 @@ class AnyWidth(nn.Module):
 
 
 def make_estimators():
-    """Estimators that take tables: defaults, and those variants that take another path."""
+    """Estimators that take tables: one of each class, then `make_variants`."""
+    return [*make_one_of_each_class(), *make_variants()]
+
+
+def make_one_of_each_class():
+    """Defaults, but for trainings as short as can be."""
     return [
         MahalanobisCosine(),
+        NeighborDistance(),
+        PatchCosine(),
+        CenterCosine(),
+        FeatureEnsemble(),
+        SelfSupervisedEncoder(max_epochs=2),
+        PretrainedEncoder(AnyWidth()),
+        DUMDetector(**SHORT),
+        NSADetector(SelfSupervisedEncoder(max_epochs=1)),
+    ]
+
+
+def make_variants():
+    """Those with other parameters that take another path."""
+    return [
         MahalanobisCosine(3, whiten=False),
         MahalanobisCosine(center=True, shrinkage=None),
         MahalanobisCosine(n_components=2, trim=0.1),
         MahalanobisCosine(index="faiss"),
-        NeighborDistance(),
         NeighborDistance(2, aggregation="largest", standardize=False),
-        PatchCosine(),
         PatchCosine(whiten=True, sampling="coreset", max_patches=20, pooling="max", max_shift=0),
-        CenterCosine(),
         CenterCosine(whiten=False),
-        FeatureEnsemble(),
         FeatureEnsemble("all"),
-        SelfSupervisedEncoder(max_epochs=2),
-        SelfSupervisedEncoder("simsiam", max_epochs=2),
-        SelfSupervisedEncoder("byol", max_epochs=2),
-        PretrainedEncoder(AnyWidth()),
-        DUMDetector(n_estimators=4, max_epochs=50),
-        DUMDetector(covariance="circular", bag_size=3, views="noise", trim=0.0, max_epochs=9),
-        DUMDetector(scaling="whitened", max_features=2, n_estimators=2, max_epochs=9),
-        DUMDetector(objective="dot", bag_size=2, max_samples=None, scaling="minmax", max_epochs=9),
-        DUMDetector(PretrainedEncoder(AnyWidth()), n_estimators=2, max_epochs=9),
-        NSADetector(SelfSupervisedEncoder(max_epochs=2)),
+        SelfSupervisedEncoder("simsiam", max_epochs=1),
+        SelfSupervisedEncoder("byol", max_epochs=1),
+        DUMDetector(covariance="circular", bag_size=3, views="noise", trim=0.0, **SHORT),
+        DUMDetector(scaling="whitened", max_features=2, **SHORT),
+        DUMDetector(objective="dot", bag_size=2, max_samples=None, scaling="minmax", **SHORT),
+        DUMDetector(PretrainedEncoder(AnyWidth()), **SHORT),
+        NSADetector(),
         NSADetector(PretrainedEncoder(AnyWidth()), MahalanobisCosine()),
         NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),
     ]

@@ -3,10 +3,8 @@
 import copy
 import errno
 import os
-import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,64 +20,72 @@ from skanomaly._training import _checkpoint as checkpoint_module
 from skanomaly._training._checkpoint_identity import _describe
 from skanomaly.encoders import ColumnCorruption, ImageAugmentation
 
-SCRIPT = """
-import sys, time, numpy as np, torch
+PROGRAM = """
+import os, signal, time, numpy as np, torch
 from skanomaly import SelfSupervisedEncoder
-from skanomaly._training import Checkpoint
+from skanomaly._training import Checkpoint, _checkpoint
 
 torch.set_num_threads(1)
-write = Checkpoint._write
-def write_slowly(self, state):
-    # half a file first, so that processes are killed in the middle of writing too
-    self._partial.write_bytes(b"half")
-    print("writing", flush=True)
-    time.sleep(0.02)
-    write(self, state)
-Checkpoint._write = write_slowly
+_checkpoint.SAVING_SHARE = 1e9  # after each epoch
 X = np.load("X.npy")
-encoder = SelfSupervisedEncoder("byol", max_epochs=20, batch_size=8, random_state=0)
-encoder.set_params(checkpoint=sys.argv[1] if len(sys.argv) > 1 else None)
-encoder.fit(X)
-torch.save(encoder.network_.state_dict(), "weights")
-np.save("loss.npy", [epoch["loss"] for epoch in encoder.history_])
+
+def train(checkpoint, name):
+    encoder = SelfSupervisedEncoder("byol", max_epochs=8, batch_size=8, random_state=0)
+    encoder.set_params(checkpoint=checkpoint).fit(X)
+    torch.save(encoder.network_.state_dict(), f"weights of {name}")
+    np.save(f"loss of {name}.npy", [epoch["loss"] for epoch in encoder.history_])
+
+def start(name):
+    # a process that has imported all that it needs, and tells when it writes
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(writing)
+        return process, os.fdopen(reading, "rb", buffering=0)
+    write = Checkpoint._write
+
+    def write_slowly(self, state):
+        # half a file first, so that processes are killed in the middle of writing too
+        self._partial.write_bytes(b"half")
+        os.write(writing, b".")
+        time.sleep(0.02)
+        write(self, state)
+
+    Checkpoint._write = write_slowly
+    try:
+        train("state", name)
+    finally:
+        os._exit(0)
+
+for n_writes, wait in [(1, 0.005), (3, 0.01)]:
+    process, signs = start("killed")
+    for _ in range(n_writes):
+        assert signs.read(1) == b"."
+    time.sleep(wait)
+    os.kill(process, signal.SIGKILL)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
+    signs.close()
+process, signs = start("resumed")
+n_writes = len(signs.read())
+os.waitpid(process, 0)
+assert 0 < n_writes < 8, n_writes  # of 9 without the state
+train(None, "whole")
 """
 
 
-def start(folder, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], cwd=folder, stdout=subprocess.PIPE
-    )
-
-
-def finish(folder, *arguments):
-    process = start(folder, *arguments)
-    process.communicate()
-    assert process.returncode == 0
-
-
-def results(folder):
-    weights = torch.load(folder / "weights", weights_only=True)
-    return np.load(folder / "loss.npy"), {k: v.numpy() for k, v in weights.items()}
-
-
-def test_killed_training_resumes_and_ends_bit_identical(images, tmp_path, rng):
+def test_killed_training_resumes_and_ends_bit_identical(images, tmp_path):
     np.save(tmp_path / "X.npy", images)
-    finish(tmp_path)
-    loss, weights = results(tmp_path)
-    (tmp_path / "weights").unlink()
-    for n_writes, wait in zip([1, 2, 1, 2], rng.uniform(0, 0.05, 4), strict=True):
-        process = start(tmp_path, "state")
-        with process.stdout as lines:
-            for _ in range(n_writes):
-                assert lines.readline() == b"writing\n"
-            time.sleep(wait)
-            process.send_signal(signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
-    finish(tmp_path, "state")
-    resumed_loss, resumed_weights = results(tmp_path)
-    assert_array_equal(resumed_loss, loss)
-    for name, values in weights.items():
-        assert_array_equal(resumed_weights[name], values, err_msg=name)
+    subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True)
+    assert not (tmp_path / "weights of killed").exists()
+    resumed, whole = (
+        torch.load(tmp_path / f"weights of {name}", weights_only=True)
+        for name in ("resumed", "whole")
+    )
+    for name, values in whole.items():
+        assert_array_equal(resumed[name], values, err_msg=name)
+    losses = np.load(tmp_path / "loss of whole.npy")
+    assert len(losses) == 8
+    assert_array_equal(np.load(tmp_path / "loss of resumed.npy"), losses)
 
 
 def fit(images, path, **options):
@@ -233,13 +239,11 @@ def test_identity_is_the_same_in_a_new_process():
     code = "import sys; from tests.test_checkpoint import TWINS, _describe;"
     code += "print([_describe(twins) for twins in TWINS.values()])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    descriptions = {
-        subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, env=environment
-        ).stdout
-        for _ in range(2)
-    }
-    assert len(descriptions) == 1 and b"0x" not in descriptions.pop()
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, env=environment, text=True
+    )
+    assert done.stdout == f"{[_describe(twins) for twins in TWINS.values()]}\n"
+    assert "0x" not in done.stdout
 
 
 def test_checkpoint_of_other_samples_is_refused(images, tmp_path):
@@ -253,15 +257,18 @@ def test_checkpoint_of_other_samples_is_refused(images, tmp_path):
 
 
 def test_what_does_not_matter_may_differ(images, tmp_path):
-    fit(images, tmp_path / "state")
-    fit(images, tmp_path / "state", device="cpu", callbacks=[len], verbose=0)
+    first = fit(images, tmp_path / "state")
+    again = fit(images, tmp_path / "state", device="cpu", callbacks=[len], verbose=0)
+    assert again.history_ == first.history_  # with the times: it was loaded
 
 
 def test_going_on_has_a_checkpoint_of_its_own(images, tmp_path):
     encoder = fit(images, tmp_path / "state", warm_start=True)
     with pytest.raises(ValueError, match=r"initial weights is .*, not None"):
         encoder.fit(images)
-    encoder.set_params(checkpoint=tmp_path / "next").fit(images)
+    before = encoder.transform(images)
+    after = encoder.set_params(checkpoint=tmp_path / "next").fit(images).transform(images)
+    assert (tmp_path / "next").exists() and not np.allclose(after, before)
 
 
 def test_folder_that_is_missing(images, tmp_path):
@@ -314,7 +321,8 @@ def test_every_flipped_byte_is_noticed(images, tmp_path):
             fit(images, path, objective="simsiam", backbone=linear())
         assert path.read_bytes() == damaged
     path.write_bytes(saved)
-    fit(images, path, objective="simsiam", backbone=linear())
+    intact = fit(images, path, objective="simsiam", backbone=linear())
+    assert path.read_bytes() == saved and len(intact.history_) == 2
 
 
 def test_disk_that_is_full(images, tmp_path, monkeypatch):
@@ -359,6 +367,7 @@ def test_saving_takes_a_small_share_of_the_time(images, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint_module, "time", SimpleNamespace(monotonic=look))
     monkeypatch.setattr(Checkpoint, "_write", write)
-    fit(images, tmp_path / "state", max_epochs=100)
+    options = {"objective": "simsiam", "backbone": linear()}
+    fit(images, tmp_path / "state", max_epochs=100, **options)
     # a write costs 1.5 seconds, and so may happen every 30 seconds or 60 epochs
     assert writes[0] == 0 and writes[-1] == 100 and len(writes) == 3

@@ -14,6 +14,7 @@ import scipy.io
 from numpy.testing import assert_array_equal
 from torchvision.datasets import cifar, svhn
 
+from benchmarks.data import read_images
 from skanomaly import datasets
 from skanomaly.datasets import load_fashion_mnist_sample
 
@@ -207,28 +208,19 @@ def test_bad_parameters_of_loaders(loader, arguments, message):
 
 
 class TestImagesOfBenchmarks:
-    read_images = staticmethod(import_file(ROOT / "benchmarks" / "_data.py").read_images)
-
     @needs_data
     def test_from_the_data_folder(self):
-        images, labels = self.read_images("fashion_mnist", "test", SHARED)
+        images, labels = read_images("fashion_mnist", "test", SHARED)
         sample = load_fashion_mnist_sample()
         first = np.sort(np.concatenate([np.flatnonzero(labels == c)[:250] for c in range(10)]))
         assert_array_equal(images[first], sample.X_test)
 
     def test_else_from_torchvisions_files(self, tmp_path):
         write_fashion_mnist(tmp_path)
-        images, labels = self.read_images("fashion_mnist", "test", tmp_path / "none", tmp_path)
+        images, labels = read_images("fashion_mnist", "test", tmp_path)
         assert_array_equal(images, make_images(1, 3, 28, 28))
         assert labels.tolist() == [9, 0, 7]
 
-    def test_says_how_to_get_what_is_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError) as error:
-            self.read_images("svhn", "test", tmp_path / "data", tmp_path / "root")
-        message = str(error.value)
-        assert message.startswith(
-            f"data='{tmp_path}/data' has no folder 'svhn', and SVHN is missing"
-        )
-        assert message.endswith(f"load_svhn('{tmp_path}/root', split='test', download=True)\"")
-        with pytest.raises(ValueError, match=r"name='mnist'; pass one of .*'svhn'"):
-            self.read_images("mnist", "test", tmp_path)
+    def test_unknown_sets_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="no image set 'mnist'; pass one of cifar10"):
+            read_images("mnist", "test", tmp_path)

@@ -129,7 +129,6 @@ def test_awkward_columns(rng, covariance):
         {"norm": np.inf},
         {"max_epochs": None, "max_time": 0.1},
     ],
-    ids=str,
 )
 def test_settings_train_and_score(table, options):
     options = {**QUICK, **options}

@@ -45,3 +45,12 @@ def test_grid_search_prefers_what_ranks_anomalies_last(rng):
     ).fit(X, y)
     assert search.best_params_ == {"whiten": True}
     assert search.best_score_ > 0.95
+
+
+def test_seed_decides_the_shuffle():
+    y = np.repeat([1, -1], [20, 3])
+    tested = [
+        [test.tolist() for _, test in OneClassKFold(4, shuffle=True, random_state=seed).split(y, y)]
+        for seed in (0, 0, 1)
+    ]
+    assert tested[0] == tested[1] != tested[2]

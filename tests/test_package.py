@@ -49,10 +49,11 @@ def run(code):
 
 
 def test_import_is_cheap():
-    loaded = run("import sys, skanomaly; dir(skanomaly); print(*sys.modules)").split()
-    assert not {"torch", "torchvision", "matplotlib", "sklearn", "numpy"} & set(loaded)
-    loaded = run("import sys; from skanomaly import NSADetector; print(*sys.modules)").split()
-    assert not {"torch", "torchvision", "matplotlib"} & set(loaded)
+    code = "import sys, skanomaly; dir(skanomaly); print(*sys.modules);"
+    code += "from skanomaly import NSADetector; print(*sys.modules)"
+    package, detector = (set(line.split()) for line in run(code).splitlines())
+    assert not {"torch", "torchvision", "matplotlib", "sklearn", "numpy"} & package
+    assert not {"torch", "torchvision", "matplotlib"} & detector and "sklearn" in detector
 
 
 def test_scorers_run_without_torch():
@@ -81,39 +82,6 @@ def test_every_parameter_and_public_method_is_documented():
                 assert getattr(cls, method).__doc__, f"{name}.{method}"
 
 
-def test_code_of_the_page_on_training_runs(capsys):
-    pytest.importorskip("kornia")
-    pytest.importorskip("efficientnet_lite_pytorch")
-    page = (ROOT / "docs" / "training.md").read_text()
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.S):
-        exec(block, names)
-    capsys.readouterr()  # one of the networks prints
-    assert {"frozen", "network", "views", "BarlowTwins"} <= set(names)
-
-
-def test_code_of_the_page_on_uncertainty_runs(capsys):
-    page = (ROOT / "docs" / "uncertainty.md").read_text()
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.S):
-        exec(block, names)
-    p_value, effect_size = map(float, capsys.readouterr().out.splitlines()[0].split())
-    assert p_value > 0.01 and abs(effect_size) < 0.3
-
-
-def test_code_of_the_page_on_diagnostics_runs(capsys):
-    page = (ROOT / "docs" / "diagnostics.md").read_text()
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.S):
-        exec(block, names)
-    figures, aligned, accuracies, recorded = capsys.readouterr().out.splitlines()
-    assert recorded.count(",") == 3  # two epochs of two recorders
-    kappa, mmd, uniform = map(float, figures.split())
-    assert kappa > 1 and 0 < mmd < 0.1 and -4 < uniform < -2
-    assert 0 < float(aligned) < 0.1
-    assert all(0.8 < float(accuracy) < 1 for accuracy in accuracies.split())
-
-
 def test_version_is_that_of_the_installed_package():
     from importlib.metadata import version
 
@@ -131,8 +99,3 @@ def test_sample_is_small_and_complete():
     assert np.unique(data.class_test, return_counts=True)[1].tolist() == [250] * 10
     with pytest.raises(ValueError, match=r"normal='bag' is not in the sample; pass one of"):
         datasets.load_fashion_mnist_sample("bag")
-
-
-def test_quickstart_is_a_first_page():
-    lines = (ROOT / "examples" / "quickstart.py").read_text().splitlines()
-    assert len(lines) < 60

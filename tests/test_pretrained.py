@@ -253,7 +253,8 @@ def test_tokens(images):
     encoder = SelfSupervisedEncoder(backbone=Tokens(), max_epochs=1, layers="blocks").fit(images)
     assert encoder.network_.backbone.embedding_dim == 16
     assert "patches (1x1)" not in encoder.layer_slices_
-    assert NSADetector(PretrainedEncoder(Tokens()), random_state=0).fit(images)
+    detector = NSADetector(PretrainedEncoder(Tokens()), random_state=0).fit(images)
+    assert (detector.predict(255 - images) == -1).all()
     pooled = PretrainedEncoder(Tokens(), layers=["attention", "attention (1x1)"])
     features = pooled.set_params(max_map_width=None).fit(images).transform_blocks(images)
     tokens = features["attention"].reshape(24, 9, 16)

@@ -7,12 +7,19 @@ from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_estimator,
+    check_fit_idempotent,
     check_param_validation,
     parametrize_with_checks,
 )
 
-from skanomaly import DUMDetector, NSADetector, SelfSupervisedEncoder
-from tests.registry import identify, make_estimators, make_image_estimators
+from skanomaly import DUMDetector, SelfSupervisedEncoder
+from tests.registry import (
+    identify,
+    make_estimators,
+    make_image_estimators,
+    make_one_of_each_class,
+    make_variants,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -21,17 +28,19 @@ def no_cuda_without_a_device(monkeypatch):
     monkeypatch.setattr("torch.backends.cuda.is_built", torch.cuda.is_available)
 
 
-# with the defaults too, which the registry trains for fewer epochs
-@parametrize_with_checks(
-    [
-        *make_estimators(),
-        SelfSupervisedEncoder(),
-        NSADetector(),
-        DUMDetector(),
-    ]
-)
+@parametrize_with_checks(make_one_of_each_class())
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+@parametrize_with_checks(make_variants())
+def test_check_variants(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", [SelfSupervisedEncoder(), DUMDetector()], ids=identify)
+def test_trainings_as_long_as_the_defaults(estimator):
+    check_fit_idempotent(type(estimator).__name__, estimator)
 
 
 # scikit-learn has few checks for what does not take tables

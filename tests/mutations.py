@@ -1,0 +1,461 @@
+"""Breaks a copy of the package in one place at a time, and looks whether the tests notice.
+
+    python -m tests.mutations            # all of them, in some minutes
+    python -m tests.mutations whiten     # those whose description has the word
+
+Prints a Markdown table. Fails if a mutation survives the whole suite, or if a test that noticed one
+fails without it as well. The tests of the benchmarks are left out.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ["skanomaly", "tests", "docs", "examples", "benchmarks", "pyproject.toml"]
+COPIED += [path.name for path in ROOT.glob("*.md")] + ["CITATION.cff"]
+
+
+class Mutation(NamedTuple):
+    what: str  # is wrong then
+    file: str  # of the package
+    old: str  # text that is in the file once
+    new: str
+    likely: str  # test files that should notice, tried before all others
+
+
+MUTATIONS = [
+    Mutation(
+        "angles: sum and difference swapped, so that near is far",
+        "_angles.py",
+        "2 * xp.atan2(vector_norm(u - v), vector_norm(u + v))",
+        "2 * xp.atan2(vector_norm(u + v), vector_norm(u - v))",
+        "nearest_rows cosine",
+    ),
+    Mutation(
+        "p-values: off by one, the sample itself not counted in",
+        "_base.py",
+        "xp.astype(1 + n_below, xp.float64) / (1 + self",
+        "xp.astype(n_below, xp.float64) / (1 + self",
+        "scorer",
+    ),
+    Mutation(
+        "contamination: the quantile of the wrong end",
+        "_base.py",
+        "np.percentile(to_numpy(training_scores), 100.0 * self._rate)",
+        "np.percentile(to_numpy(training_scores), 100.0 * (1 - self._rate))",
+        "scorer cosine",
+    ),
+    Mutation(
+        "contamination: ignored, 5% always",
+        "_base.py",
+        'return AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)',
+        "return AUTO_CONTAMINATION",
+        "scorer cosine",
+    ),
+    Mutation(
+        "seeds: those of an ensemble's parts ignored",
+        "_base.py",
+        "estimator.set_params(**seeds)",
+        "estimator.set_params()",
+        "nsa",
+    ),
+    Mutation(
+        "heatmaps: rows and columns swapped",
+        "scorers/_patch_cosine.py",
+        "maps.transpose(0, 2, 3, 1)",
+        "maps.transpose(0, 3, 2, 1)",
+        "patch_cosine",
+    ),
+    Mutation(
+        "local scores: an image is compared with its own patches",
+        "scorers/_patch_cosine.py",
+        "allowed = image[rows] != self._image[columns]",
+        "allowed = image[rows] != self._image[columns] + 10**9",
+        "patch_cosine",
+    ),
+    Mutation(
+        "local scores: the smallest angles instead of the largest",
+        "scorers/_patch_cosine.py",
+        "[:, flat.shape[1] - n_largest :]",
+        "[:, :n_largest]",
+        "patch_cosine",
+    ),
+    Mutation(
+        "nearest rows: positions within their tile instead of in all",
+        "_nearest_rows.py",
+        "found = found + columns.start",
+        "found = found + 0",
+        "nearest_rows",
+    ),
+    Mutation(
+        "leave-one-out: not left out, a row is its own neighbour",
+        "_nearest_rows.py",
+        "    return xp.where(like(mask, tile), xp.full_like(tile, -xp.inf), tile)",
+        "    return tile",
+        "nearest_rows cosine",
+    ),
+    Mutation(
+        "training rows: pixels of uint8 not divided by 255",
+        "_training_rows.py",
+        "unit = 255.0 if X.ndim > 2 and X.dtype == np.uint8 else 1.0",
+        "unit = 1.0",
+        "scorer nsa",
+    ),
+    Mutation(
+        "whitening: shrinkage ignored",
+        "_whitening.py",
+        "variances = (1 - self.shrinkage_) * eigenvalues + floor",
+        "variances = eigenvalues + 0 * floor",
+        "whitening",
+    ),
+    Mutation(
+        "Ledoit-Wolf: off by one sample",
+        "_whitening.py",
+        "/ n_samples - dispersion) / n_samples",
+        "/ n_samples - dispersion) / (n_samples - 1)",
+        "whitening",
+    ),
+    Mutation(
+        "leave-one-out: the covariance keeps the row",
+        "scorers/_leave_one_out.py",
+        "share = (1 - whitening.shrinkage_) / (n_samples - 1)",
+        "share = 0.0",
+        "cosine",
+    ),
+    Mutation(
+        "leave-one-out: the centre keeps the row",
+        "scorers/_center_cosine.py",
+        "others = center - (rows - center) / (n_samples - 1)",
+        "others = center + 0 * rows",
+        "cosine",
+    ),
+    Mutation(
+        "whitening: not applied to queries, only rotated",
+        "scorers/_center_cosine.py",
+        "return angle(unit_rows(self._vectors_of(block)), self._center)",
+        "vectors = self._vectors_of(block)\n"
+        "        if self.whitening_ is not None:\n"
+        "            scale = namespace(vectors).ones_like(vectors)\n"
+        "            scale[:, :-1] = self.whitening_.scale_\n"
+        "            vectors = vectors / scale\n"
+        "        return angle(unit_rows(vectors), self._center)",
+        "cosine",
+    ),
+    Mutation(
+        "ensemble: the scale of each layer dropped",
+        "scorers/_ensemble.py",
+        "return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)",
+        "return anomaly - low",
+        "ensemble",
+    ),
+    Mutation(
+        "neighbours: sum of the distances instead of their mean",
+        "scorers/_neighbor_scorer.py",
+        'xp.max if self.aggregation == "largest" else xp.mean',
+        'xp.max if self.aggregation == "largest" else xp.sum',
+        "neighbor_distance cosine",
+    ),
+    Mutation(
+        "trimming: the most anomalous rows kept",
+        "scorers/_block_scorer.py",
+        'np.argsort(totals, kind="stable")[:n_kept]',
+        'np.argsort(-totals, kind="stable")[:n_kept]',
+        "scorer ensemble",
+    ),
+    Mutation(
+        "explanations: sign flipped",
+        "nsa.py",
+        "contributions=-scores[:, None]",
+        "contributions=scores[:, None]",
+        "nsa",
+    ),
+    Mutation(
+        "SimCLR: temperature dropped",
+        "encoders/objectives/_simclr.py",
+        "z @ everything.T / self.temperature",
+        "z @ everything.T",
+        "objectives",
+    ),
+    Mutation(
+        "SimSiam: stop-gradient removed",
+        "encoders/objectives/_simsiam.py",
+        "targets.detach().chunk(2)",
+        "targets.chunk(2)",
+        "objectives",
+    ),
+    Mutation(
+        "objectives: embeddings not normalised",
+        "encoders/objectives/_objective.py",
+        "y = normalize(embedding) if self.normalize_embedding else embedding",
+        "y = embedding",
+        "objectives",
+    ),
+    Mutation(
+        "BYOL: target network frozen",
+        "encoders/_pretext.py",
+        "slow.lerp_(fast, 1 - momentum)",
+        "slow.lerp_(fast, 0.0)",
+        "training",
+    ),
+    Mutation(
+        "views: one view shared by both branches",
+        "encoders/_pretext.py",
+        "            return self._augment(views, generator)\n        # every",
+        "            views = self._augment(views, generator)\n"
+        "            return torch.cat([views[: len(samples)]] * 2)\n        # every",
+        "training encoder",
+    ),
+    Mutation(
+        "views: turned the other way",
+        "encoders/_image_operations.py",
+        "+ cosine * right - sine * aspect * down",
+        "+ cosine * right + sine * aspect * down",
+        "augmentations",
+    ),
+    Mutation(
+        "views: kernel of the blur not normalised",
+        "encoders/_image_operations.py",
+        "kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat",
+        "kernel = kernel.repeat",
+        "augmentations",
+    ),
+    Mutation(
+        "views of tables: other columns' values",
+        "encoders/_row_views.py",
+        "rows.gather(0, donors)",
+        "rows.roll(1, -1).gather(0, donors)",
+        "augmentations uncertainty",
+    ),
+    Mutation(
+        "preprocessing: spread of the channels dropped",
+        "encoders/_preprocessing.py",
+        "return (x - center) / scale  # one",
+        "return (x - center) + 0 * scale  # one",
+        "pretrained encoder",
+    ),
+    Mutation(
+        "layers: largest value of all positions instead of their mean",
+        "encoders/_backbones.py",
+        "        return outputs.mean(dim=(2, 3))\n",
+        "        return outputs.amax(dim=(2, 3))\n",
+        "pretrained encoder",
+    ),
+    Mutation(
+        "training: seed of order and views ignored",
+        "_training/_loop.py",
+        "torch.Generator(store.device).manual_seed(seed)",
+        "torch.Generator(store.device).manual_seed(0)",
+        "training encoder seeded_draws",
+    ),
+    Mutation(
+        "training: gradients of micro-batches not averaged",
+        "_training/_loop.py",
+        '(values["loss"] * (weight * distributed.n_processes() / n)).backward()',
+        '(values["loss"] * distributed.n_processes()).backward()',
+        "training",
+    ),
+    Mutation(
+        "training: learning rate rises along the cosine",
+        "_training/_recipe.py",
+        "share = (1 + math.cos(math.pi * decay)) / 2",
+        "share = (1 - math.cos(math.pi * decay)) / 2",
+        "training",
+    ),
+    Mutation(
+        "training: early stopping off by one epoch",
+        "_training/_stopping.py",
+        "return len(history) - 1 - best_epoch >= self.patience",
+        "return len(history) - 1 - best_epoch > self.patience",
+        "training",
+    ),
+    Mutation(
+        "checkpoints: the optimizer not restored",
+        "_training/_loop.py",
+        '        self.optimizer.load_state_dict(state["optimizer"])\n',
+        "",
+        "checkpoint",
+    ),
+    Mutation(
+        "checkpoints: those of other samples taken",
+        "_training/_checkpoint_identity.py",
+        '"hash of X": _digest(*blocks)',
+        '"hash of X": ""',
+        "checkpoint",
+    ),
+    Mutation(
+        "processes: gradients of the others dropped",
+        "_training/distributed.py",
+        "        total = gradient.clone(memory_format=torch.contiguous_format)\n"
+        "        dist.all_reduce(total)\n",
+        "        total = gradient.clone(memory_format=torch.contiguous_format)\n",
+        "distributed",
+    ),
+    Mutation(
+        "DUM: mean and variance swapped",
+        "_uncertainty/_uncertainty_task.py",
+        "mean, bag_log_variance = product_of_experts(",
+        "bag_log_variance, mean = product_of_experts(",
+        "uncertainty dum",
+    ),
+    Mutation(
+        "DUM: the least certain samples kept",
+        "_uncertainty/_uncertainty_task.py",
+        "norms.argsort(dim=1)[:, :n_kept, None, None]",
+        "norms.argsort(dim=1, descending=True)[:, :n_kept, None, None]",
+        "uncertainty dum",
+    ),
+    Mutation(
+        "DUM: experts weighted by variance instead of precision",
+        "_uncertainty/_experts.py",
+        "weights = torch.softmax(-log_variances, dim)",
+        "weights = torch.softmax(log_variances, dim)",
+        "uncertainty",
+    ),
+    Mutation(
+        "DUM: scores of training samples by the networks that saw them",
+        "_uncertainty/_row_sampling.py",
+        "    mask[rows, np.arange(len(rows))[:, None]] = False\n    return mask",
+        "    mask[rows, np.arange(len(rows))[:, None]] = False\n    return ~mask",
+        "uncertainty dum",
+    ),
+    Mutation(
+        "DUM: a seed ignored, that of the networks' samples",
+        "dum.py",
+        "random_state = np.random.RandomState(seed)",
+        "random_state = np.random.RandomState()",
+        "dum",
+    ),
+    Mutation(
+        "diagnostics: each row paired with itself too",
+        "diagnostics/_uniformity.py",
+        "np.triu(kernel, 1)",
+        "np.triu(kernel, 0)",
+        "diagnostics",
+    ),
+    Mutation(
+        "diagnostics: temperature dropped",
+        "diagnostics/_accuracy.py",
+        "squared) / (2 * temperature))",
+        "squared) / 2)",
+        "diagnostics",
+    ),
+    Mutation(
+        "folds: tested on all normal samples, those of the training too",
+        "model_selection.py",
+        "np.sort(np.concatenate([normal[test], anomalies]))",
+        "np.sort(np.concatenate([normal, anomalies]))",
+        "model_selection",
+    ),
+    Mutation(
+        "folds: the seed ignored",
+        "model_selection.py",
+        "shuffle=self.shuffle, random_state=self.random_state)\n        for",
+        "shuffle=self.shuffle, random_state=None)\n        for",
+        "model_selection",
+    ),
+    Mutation(
+        "pollution: share of the normal samples instead of all",
+        "datasets/_protocol.py",
+        "n_wanted = round(len(normal) * pollution / (1 - pollution))",
+        "n_wanted = round(len(normal) * pollution)",
+        "protocol",
+    ),
+    Mutation(
+        "SVHN: rows and columns swapped",
+        "datasets/_loaders.py",
+        "np.moveaxis(dataset.data, 1, -1)",
+        "np.moveaxis(dataset.data, 1, -1).swapaxes(1, 2)",
+        "datasets",
+    ),
+]
+
+
+def check_texts(mutations):
+    """Each text stands once in its file."""
+    for mutation in mutations:
+        n = (ROOT / "skanomaly" / mutation.file).read_text().count(mutation.old)
+        if n != 1:
+            sys.exit(f"{mutation.what}: {n} times in {mutation.file}: {mutation.old!r}")
+
+
+def copy_to(folder):
+    ignore = shutil.ignore_patterns("__pycache__", "results", "*.png", "*.pdf")
+    for name in COPIED:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name, **({"ignore": ignore} if source.is_dir() else {}))
+
+
+def run_tests(folder, arguments):
+    """The tests that fail, and what pytest printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        # no byte code, which is only written again if the time or the size of a file differs
+        env={
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "CI": "true",
+        },
+        capture_output=True,
+        text=True,
+    )
+    failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", done.stdout, re.M)
+    if done.returncode not in (0, 1):
+        failed = failed or [f"pytest ended with {done.returncode}"]
+    return failed, done.stdout + done.stderr
+
+
+def kill(folder, mutation):
+    """The first test that notices the mutation, or None."""
+    file = folder / "skanomaly" / mutation.file
+    intact = file.read_text()
+    file.write_text(intact.replace(mutation.old, mutation.new))
+    likely = [f"tests/test_{name}.py" for name in mutation.likely.split()]
+    others = [f"--ignore={path}" for path in likely]
+    others += ["--ignore-glob=tests/test_benchmark*"]
+    try:
+        for arguments in (likely, others):
+            failed, _ = run_tests(folder, ["-x", *arguments])
+            if failed:
+                return failed[0]
+    finally:
+        file.write_text(intact)
+
+
+def main(words):
+    chosen = [m for m in MUTATIONS if all(word in m.what for word in words)]
+    check_texts(chosen)
+    killers = set()
+    n_survivors = 0
+    print("| mutation | file | noticed by | seconds |\n|---|---|---|--:|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder, "repository")
+        folder.mkdir()
+        copy_to(folder)
+        for mutation in chosen:
+            start = time.perf_counter()
+            killer = kill(folder, mutation)
+            n_survivors += killer is None
+            killers |= {killer} - {None}
+            seconds = time.perf_counter() - start
+            noticed = f"`{killer}`" if killer else "**nothing**"
+            print(f"| {mutation.what} | {mutation.file} | {noticed} | {seconds:.0f} |", flush=True)
+        failed, output = run_tests(folder, sorted(killers)) if killers else ([], "")
+    print(f"\n{len(chosen)} mutations, {n_survivors} survived")
+    if failed:
+        print(f"These fail without a mutation too: {failed}\n{output}")
+    return bool(n_survivors or failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

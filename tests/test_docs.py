@@ -1,0 +1,137 @@
+"""The code of the pages and of the quick start, block by block as a reader would run it."""
+
+import os
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.utils import Bunch
+
+from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder, datasets
+from skanomaly._training import Recipe
+from skanomaly.encoders import _architectures
+
+ROOT = Path(__file__).parent.parent
+MAX_EPOCHS = 2
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch):
+    """A reader trains for as many epochs as the page says, the tests for two."""
+
+    def recipe(max_epochs, **options):
+        return Recipe(min(max_epochs, MAX_EPOCHS), **options)
+
+    monkeypatch.setattr("skanomaly._training._deep_estimator.Recipe", recipe)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_downloaded(monkeypatch):
+    """Random weights and images take the place of what pages download."""
+    get_model = _architectures._get_model
+    monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: get_model(name, None))
+
+    def load_cifar10(*, split, download):
+        rng = np.random.default_rng(len(split))
+        images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+        return Bunch(images=images, labels=np.arange(40) % 2, class_names=["airplane", "car"])
+
+    monkeypatch.setattr(datasets, "load_cifar10", load_cifar10)
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+def run_page(name, **names):
+    """Run all blocks of a page in one namespace, and return it."""
+    text = (ROOT / name).read_text()
+    if not torch.cuda.is_available():
+        text = text.replace('device="cuda"', 'device="cpu"')
+    blocks = [(m.start(1), m[1]) for m in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)]
+    assert blocks
+    for start, block in blocks:
+        first_line = text.count("\n", 0, start)
+        exec(compile("\n" * first_line + block, ROOT / name, "exec"), names)
+    return names
+
+
+def test_readme(images):
+    names = run_page("README.md", X=images, X_new=255 - images)
+    assert (names["detector"].predict(255 - images) == -1).all()
+
+
+def test_user_guide(images, table):
+    pytest.importorskip("matplotlib")
+    X, y = np.concatenate([images, 255 - images[:4]]), np.repeat([1, -1], [24, 4])
+    options = {"images": images, "images_new": 255 - images, "X": X, "y": y}
+    names = run_page("docs/user_guide.md", **options, table=table, embeddings=table)
+    assert names["explanation"].heatmaps.shape == images.shape
+    assert names["search"].best_score_ > 0.9
+    assert os.listdir() == ["cache"]
+
+
+def test_page_on_scores(images, rng):
+    table = pd.DataFrame(rng.normal(size=(2, 60, 70))[0] + 3).add_prefix("f")
+    embeddings, embeddings_new = rng.normal(size=(2, 60, 4)) + 3
+    encoder = SelfSupervisedEncoder(random_state=0).fit(images)
+    detector = MahalanobisCosine().fit(table)
+    options = {"X": table, "X_new": table + 0.1, "encoder": encoder, "detector": detector}
+    options |= {"embeddings": embeddings, "embeddings_new": embeddings_new}
+    options |= {"images": images, "images_new": 255 - images}
+    names = run_page("docs/scores.md", **options)
+    explanation = names["explanation"]
+    assert explanation.members[0] == "early/near" and "density" in explanation.members[-1]
+    assert names["angles"].shape == names["indices"].shape == (60, 1)
+    assert names["is_outlier"].dtype == bool
+    assert isinstance(names["scores"], torch.Tensor)
+
+
+def test_page_on_training(capsys):
+    pytest.importorskip("kornia")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    names = run_page("docs/training.md")
+    capsys.readouterr()  # one of the networks prints
+    assert {"frozen", "network", "views", "BarlowTwins"} <= set(names)
+
+
+def test_page_on_uncertainty(capsys):
+    names = run_page("docs/uncertainty.md")
+    p_value, effect_size = map(float, capsys.readouterr().out.splitlines()[0].split())
+    assert p_value > 0.01 and abs(effect_size) < 0.3
+    assert isinstance(names["detector"], DUMDetector)
+
+
+def test_page_on_diagnostics(capsys):
+    run_page("docs/diagnostics.md")
+    figures, aligned, accuracies, recorded = capsys.readouterr().out.splitlines()
+    assert recorded.count(",") == 3  # two epochs of two recorders
+    kappa, mmd, uniform = map(float, figures.split())
+    assert kappa > 1 and 0 < mmd < 0.1 and -4 < uniform < -2
+    assert 0 < float(aligned) < 0.1
+    assert all(0.8 < float(accuracy) < 1 for accuracy in accuracies.split())
+
+
+def test_quickstart(monkeypatch, capsys):
+    """On few images; it loads its detector in a new process, and compares the scores."""
+    pytest.importorskip("matplotlib")
+    load = datasets.load_fashion_mnist_sample
+
+    def load_few(normal):
+        data = load(normal)
+        few = slice(None, None, 10)
+        return Bunch(X_train=data.X_train[few], X_test=data.X_test[few], y_test=data.y_test[few])
+
+    monkeypatch.setattr(datasets, "load_fashion_mnist_sample", load_few)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    runpy.run_path(str(ROOT / "examples" / "quickstart.py"))
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title.startswith("AUROC") and len(rows) == 5
+    assert all(0.6 < float(row.split()[1]) < 1 for row in rows)
+    assert {path.suffix for path in Path("build/demo").iterdir()} > {".json", ".png"}
