@@ -18,8 +18,7 @@ from benchmarks.data import read_images
 from skanomaly import datasets
 from skanomaly.datasets import load_fashion_mnist_sample
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 LOADERS = ["load_cifar10", "load_cifar100", "load_fashion_mnist", "load_svhn"]
 needs_data = pytest.mark.skipif(
     not SHARED.exists(), reason="../shared/data, the full data sets, is missing"
