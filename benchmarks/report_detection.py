@@ -91,7 +91,8 @@ def render_defects(rows):
         summary = by_method[list(figures)].agg(spread).rename(columns=figures)
         kinds = of_set[of_set["kind"] != "all"].groupby(["method", "kind"], sort=False)
         images, pixels = (kinds[f].mean().unstack() for f in ("image_auroc", "pixel_auroc"))
-        summary.insert(2, "mean over kinds", pixels.mean(axis=1).map("{:.1f}".format))
+        of_kinds = pixels.mean(axis=1).map("{:.1f}".format, na_action="ignore")
+        summary.insert(2, "mean over kinds", of_kinds)
         cells = images.map("{:.1f}".format) + ", " + pixels.map("{:.1f}".format)
         each = cells.loc[summary.index].replace(r", nan$", "", regex=True)
         text = "Of each kind of defect against good photographs, images and pixels:"
