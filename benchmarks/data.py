@@ -179,9 +179,18 @@ def read_table(kind, name, folder):
         if name in OPENML:
             _fetch(name, path)
         else:
-            urllib.request.urlretrieve(SOURCES[kind][name], path)
+            _download(SOURCES[kind][name], path)
     with np.load(path, allow_pickle=False) as file:
         return file["X"].astype(np.float64), file["y"].astype(np.int64)
+
+
+def _download(url, path):
+    partial = path.with_suffix(".partial")
+    try:
+        urllib.request.urlretrieve(url, partial)
+    except OSError as error:
+        raise OSError(f"{url} cannot be downloaded ({error}); put it in {path}") from error
+    partial.replace(path)
 
 
 def _fetch(name, path):

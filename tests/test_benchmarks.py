@@ -90,13 +90,22 @@ class TestData:
 
         def download(url, path):
             loaded.append(url)
-            np.savez(path, X=np.eye(3), y=[0, 0, 1])
+            with open(path, "wb") as file:
+                np.savez(file, X=np.eye(3), y=[0, 0, 1])
 
         monkeypatch.setattr(data.urllib.request, "urlretrieve", download)
         for _ in range(2):
             X, y = data.read_table("tabular", "glass", folder)
         assert X.shape == (3, 3) and y.sum() == 1
         assert loaded == [f"{data.ADBENCH}/Classical/14_glass.npz"]
+
+    def test_without_a_network_it_says_what_goes_where(self, folder, monkeypatch):
+        def refuse(url, path):
+            raise OSError("no route")
+
+        monkeypatch.setattr(data.urllib.request, "urlretrieve", refuse)
+        with pytest.raises(OSError, match=r"14_glass.npz cannot .*\(no route\); put it in .*glass"):
+            data.read_table("tabular", "glass", folder)
 
     def test_a_set_of_openml_must_be_the_papers(self, folder, monkeypatch):
         fetched = pd.DataFrame({"a": [1.0, 2.0]}), pd.Series(["g", "b"])
