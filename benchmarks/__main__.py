@@ -33,6 +33,9 @@ EXPERIMENTS = {
     "defects": Experiment(
         "defects:defects", ("sets", "seeds"), "defects in photographs with masks (30 min)"
     ),
+    "situations": Experiment(
+        "situations:situations", FILTERS, "which detector suits which images (2 h)"
+    ),
     "nsa": Experiment(
         "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
     ),

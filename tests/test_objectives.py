@@ -15,13 +15,14 @@ from skanomaly import NSADetector, SelfSupervisedEncoder
 from skanomaly.encoders.objectives import (
     BYOL,
     OBJECTIVES,
+    MeanShifted,
     Objective,
     ShiftedSimCLR,
     SimCLR,
     SimSiam,
 )
 
-KINDS = [SimCLR, ShiftedSimCLR, SimSiam, BYOL]
+KINDS = [SimCLR, ShiftedSimCLR, SimSiam, BYOL]  # with a projector
 
 
 @pytest.fixture
@@ -65,6 +66,22 @@ def test_simclr_loss(embedding):
         partner = float(z[i] @ z[(i + 6) % 12]) / 0.3
         total += math.log(sum(map(math.exp, similarities))) - partner
     assert_close(task(embedding).item(), total / 12)
+
+
+def test_mean_shifted_loss(embedding):
+    task = make(MeanShifted, temperature=0.25)
+    f = normalize(embedding).numpy()
+    center = f.mean(axis=0) / np.linalg.norm(f.mean(axis=0))
+    task(embedding)
+    moved = embedding + torch.arange(8)  # the center stays that of the first batch
+    shifted = normalize(moved).numpy() - center
+    u = shifted / np.linalg.norm(shifted, axis=1, keepdims=True)
+    similarity = u @ u.T / 0.25
+    np.fill_diagonal(similarity, -np.inf)
+    partner = similarity[np.arange(12), (np.arange(12) + 6) % 12]
+    contrast = np.log(np.exp(similarity).sum(axis=1)) - partner
+    expected = contrast.mean() + np.square(shifted).sum(axis=1).mean()
+    assert_close(task(moved).item(), expected)
 
 
 def test_byol_loss(embedding):
@@ -149,7 +166,7 @@ def test_views_that_agree_have_the_least_loss(embedding, kind):
 
 
 def test_names_of_objectives():
-    assert list(OBJECTIVES.values()) == KINDS
+    assert list(OBJECTIVES.values()) == [*KINDS, MeanShifted]
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from ._row_views import ColumnCorruption
 from ._row_views import RowViews as RowViews
 from ._row_views import Views as Views
 from ._self_supervised import SelfSupervisedEncoder
-from .objectives import BYOL, Objective, ShiftedSimCLR, SimCLR, SimSiam
+from .objectives import BYOL, MeanShifted, Objective, ShiftedSimCLR, SimCLR, SimSiam
 
 __all__ = [
     "BYOL",
     "ColumnCorruption",
     "ImageAugmentation",
+    "MeanShifted",
     "Objective",
     "PretrainedEncoder",
     "SelfSupervisedEncoder",

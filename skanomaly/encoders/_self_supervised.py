@@ -39,12 +39,15 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
 
     Parameters
     ----------
-    objective : {"simclr", "simclr-shifted", "simsiam", "byol"} or callable, default="simclr"
-        What the views are trained for. SimCLR learns fastest in short budgets; SimSiam and BYOL,
+    objective : str or callable, default="simclr"
+        What the views are trained for: "simclr", "simclr-shifted", "simsiam", "byol" or
+        "mean-shifted". SimCLR learns fastest in short budgets; SimSiam and BYOL,
         which need no negative samples, are the paper's choice for thousands of epochs.
         "simclr-shifted" is the paper's SimCLR(-): rotations of an image by 90 degrees are
-        negatives of it. A callable, such as a subclass of ``skanomaly.encoders.Objective``, is
-        called with the embedding's width and the two normalisations, and returns the objective.
+        negatives of it. "mean-shifted" is for pretrained backbones
+        (:class:`~skanomaly.encoders.MeanShifted`). A callable, such as a subclass of
+        ``skanomaly.encoders.Objective``, is called with the embedding's width and the two
+        normalisations, and returns the objective.
     normalize : {"both", "embedding", "projection"} or None, default="both"
         Which of the paper's two normalisations to use: of the embedding, before the projector
         (section 2.3), and of the projection, before the predictor (section 2.4). For SimCLR the
@@ -77,7 +80,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
     temperature : float, default=0.2
-        Divides the similarities in SimCLR's loss.
+        Divides the similarities in the losses of SimCLR and "mean-shifted".
     max_epochs : int or None, default=100
         Passes over the training samples. With 0 the network keeps its random weights, which is a
         baseline worth comparing with. None lets `max_time` alone decide.

@@ -2,6 +2,7 @@
 
 from ._byol import BYOL
 from ._make_objective import OBJECTIVES, make_objective
+from ._mean_shifted import MeanShifted
 from ._objective import Objective
 from ._simclr import ShiftedSimCLR, SimCLR
 from ._simsiam import SimSiam
@@ -9,6 +10,7 @@ from ._simsiam import SimSiam
 __all__ = [
     "BYOL",
     "OBJECTIVES",
+    "MeanShifted",
     "Objective",
     "ShiftedSimCLR",
     "SimCLR",

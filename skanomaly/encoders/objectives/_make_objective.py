@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ._byol import BYOL
+from ._mean_shifted import MeanShifted
 from ._objective import Objective
 from ._simclr import ShiftedSimCLR, SimCLR
 from ._simsiam import SimSiam
@@ -17,6 +18,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "simclr-shifted": ShiftedSimCLR,
     "simsiam": SimSiam,
     "byol": BYOL,
+    "mean-shifted": MeanShifted,
 }
 
 
@@ -34,7 +36,7 @@ def make_objective(
     normalize : {"both", "embedding", "projection"} or None
         Which of the two are on.
     temperature : float
-        For SimCLR.
+        For SimCLR and MeanShifted.
 
     Raises
     ------
@@ -58,6 +60,6 @@ def make_objective(
                 "returns a skanomaly.encoders.Objective"
             )
         return made
-    if objective in ("simclr", "simclr-shifted"):
+    if objective in ("simclr", "simclr-shifted", "mean-shifted"):
         options["temperature"] = temperature
     return OBJECTIVES[objective](embedding_dim, **options)

@@ -49,13 +49,16 @@ class SimCLR(Objective):
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
         """NT-Xent loss over 2n views; rows i and n + i are views of sample i."""
-        z = normalize(self.project(embedding))
-        # negatives are the views of all processes
-        everything, first = gather_rows(z)
-        itself = torch.arange(first, first + len(z), device=z.device)
-        similarity = z @ everything.T / self.temperature
-        similarity = similarity.scatter(1, itself[:, None], -torch.inf)
-        return cross_entropy(similarity, itself.roll(len(z) // 2))
+        return nt_xent(normalize(self.project(embedding)), self.temperature)
+
+
+def nt_xent(directions: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy of finding the other view among the views of all processes."""
+    everything, first = gather_rows(directions)
+    itself = torch.arange(first, first + len(directions), device=directions.device)
+    similarity = directions @ everything.T / temperature
+    similarity = similarity.scatter(1, itself[:, None], -torch.inf)
+    return cross_entropy(similarity, itself.roll(len(directions) // 2))
 
 
 class ShiftedSimCLR(SimCLR):
