@@ -31,7 +31,7 @@ EXPERIMENTS = {
         "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
     ),
     "defects": Experiment(
-        "defects:defects", ("sets", "seeds"), "defects in photographs with masks (30 min)"
+        "defects:defects", ("sets", "seeds"), "defects in photographs with masks (40 min)"
     ),
     "situations": Experiment(
         "situations:situations", FILTERS, "which detector suits which images (2 h)"

@@ -26,6 +26,7 @@ from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
 MAP_BATCH = 128  # images whose maps are held at once
+MAP_PIXELS = MAP_BATCH * 256 * 256  # of theirs, at most
 MAX_REFERENCE_IMAGES = 200  # for heatmaps of scorers that compare whole images
 MAX_REFERENCE_BYTES = 16 * 2**20
 TABLE_NEIGHBORS = 5
@@ -263,10 +264,10 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         return isinstance(self.scorer_, PatchCosine)
 
     def _map_batches(self, X) -> Iterator[np.ndarray]:
-        return (self._transform(X[rows]) for rows in gen_batches(len(X), MAP_BATCH))
+        return (self._transform(X[rows]) for rows in gen_batches(len(X), _map_batch(X)))
 
     def _score_samples(self, X):
-        size = MAP_BATCH if hasattr(self.scorer_, "takes_maps") else SCORING_BATCH
+        size = _map_batch(X) if hasattr(self.scorer_, "takes_maps") else SCORING_BATCH
         batches = [X[rows] for rows in gen_batches(len(X), size)]
         return np.concatenate(
             [self.scorer_.score_samples(self._transform(batch)) for batch in batches]
@@ -340,6 +341,12 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
 def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
     with pass_callbacks_on(detector, encoder), config_context(assume_finite=True):
         return encoder.fit(X, None)
+
+
+def _map_batch(X: np.ndarray) -> int:
+    """Number of images whose maps are held at once."""
+    height, width = X.shape[2:]
+    return max(1, min(MAP_BATCH, MAP_PIXELS // (height * width)))
 
 
 def _pop_items(blocks: dict) -> Iterator[tuple[str, Any]]:

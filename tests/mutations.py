@@ -46,6 +46,20 @@ MUTATIONS = [
         "scorer",
     ),
     Mutation(
+        "tiles: the rest of an image that is no multiple of them is left out",
+        "encoders/_tiles.py",
+        "-(-length // size)).round()",
+        "length // size).round()",
+        "encoder",
+    ),
+    Mutation(
+        "mean-shifted loss: the center follows every batch",
+        "encoders/objectives/_mean_shifted.py",
+        "if not self.center.any():",
+        "if True:",
+        "objectives",
+    ),
+    Mutation(
         "contamination: the quantile of the wrong end",
         "_base.py",
         "np.percentile(to_numpy(training_scores), 100.0 * self._rate)",

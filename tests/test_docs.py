@@ -85,6 +85,7 @@ def test_page_on_scores(images, rng):
     options = {"X": table, "X_new": table + 0.1, "encoder": encoder, "detector": detector}
     options |= {"embeddings": embeddings, "embeddings_new": embeddings_new}
     options |= {"images": images, "images_new": 255 - images}
+    options["photographs"] = images.repeat(6, axis=1).repeat(6, axis=2)
     names = run_page("docs/scores.md", **options)
     explanation = names["explanation"]
     assert explanation.members[0] == "early/near" and "density" in explanation.members[-1]

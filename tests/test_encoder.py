@@ -14,10 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from torchvision import models
 
-from skanomaly import PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly import NSADetector, PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly.encoders import _self_supervised
 from skanomaly.encoders._architectures import make_backbone
 from skanomaly.encoders._backbones import outputs_of
+from skanomaly.encoders._tiles import Tiles
 from skanomaly.encoders.objectives import OBJECTIVES
 
 
@@ -310,6 +311,37 @@ def test_resnet_layers(rng):
     encoder = SelfSupervisedEncoder(backbone="resnet18", max_map_width=None, max_epochs=1).fit(X)
     widths = {name: s.stop - s.start for name, s in encoder.layer_slices_.items()}
     assert widths["conv_block_1"] == 64 * 16 * 16 and widths["conv_block_4 (1x1)"] == 512
+
+
+def test_tiles_cover_images(rng):
+    images = rng.integers(0, 256, (3, 2, 20, 13), dtype=np.uint8)
+    tiles = Tiles(images, 8)
+    assert tiles.shape == (3 * 3 * 2, 2, 8, 8) and tiles.nbytes == tiles[:].nbytes
+    assert_array_equal(tiles[np.array([17, 0])], [images[2, :, 12:, 5:], images[0, :, :8, :8]])
+    places = np.arange(20 * 13).reshape(1, 1, 20, 13)
+    assert set(Tiles(places, 8)[:].ravel()) == set(places.ravel())
+
+
+def test_training_on_tiles_is_training_on_their_array(rng):
+    images = rng.integers(0, 256, (6, 96, 80), dtype=np.uint8)
+    options = {"layers": "last", "max_epochs": 1, "random_state": 0, "precision": "float32"}
+    encoder = SelfSupervisedEncoder(tile_size=32, **options).fit(images)
+    tiles = Tiles(images[:, None], 32)[:]
+    expected = SelfSupervisedEncoder(**options).fit(tiles)
+    assert encoder.sample_shape_ == (1, 96, 80)
+    for name, values in weights(expected).items():
+        assert torch.equal(weights(encoder)[name], values)
+    # whole images are encoded at their resolution
+    assert encoder.transform_map(images, "conv_block_3").shape == (6, 128, 12, 10)
+    pooled = SelfSupervisedEncoder(max_epochs=0).fit(images)
+    assert pooled.transform_map(images, "conv_block_3").shape == (6, 128, 6, 5)
+    assert list(pooled.layer_slices_)[:2] == ["conv_block_1", "conv_block_1 (1x1)"]
+    assert list(encoder.set_params(layers="all").fit(images).layer_slices_) == [
+        *(f"conv_block_{i} (1x1)" for i in (1, 2, 3)),
+        "head_layer_1",
+        "head_layer_2",
+    ]
+    assert np.isfinite(NSADetector(encoder).fit(images).score_samples(images)).all()
 
 
 def test_compact_backbone_bounds_the_cost_of_large_images():

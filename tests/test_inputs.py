@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 
-from skanomaly import MahalanobisCosine, NSADetector, SelfSupervisedEncoder
+from skanomaly import MahalanobisCosine, NSADetector, PretrainedEncoder, SelfSupervisedEncoder
 from skanomaly._validation import check_samples
 from tests.registry import identify, make_detectors, make_estimators
 
@@ -237,6 +237,15 @@ class Tuple(torch.nn.Module):
         ({"image_shape": (2, 2)}, TABLE, "float images must be between 0 and 1"),
         ({"objective": "simclr-shifted"}, GRAY, "by 90 degrees, but X is images of 8 x 9 pixels"),
         ({"objective": "simclr-shifted"}, TABLE, "by 90 degrees, but X is a table; pass square"),
+        ({"tile_size": 7}, GRAY, "'tile_size' parameter"),
+        ({"tile_size": 9}, GRAY, "tile_size=9, but the images have 8 x 9 pixels; pass at most 8"),
+        ({"tile_size": 8, "layers": ["block1"]}, GRAY, r"\['block1'\] is not known; .* \(1x1\)'"),
+        ({"tile_size": 8}, TABLE, "tile_size=8 is for images, but X is a table"),
+        (
+            {"tile_size": 8, "backbone": PretrainedEncoder()},
+            GRAY,
+            "tile_size=8, but the backbone resizes images; pass a PretrainedEncoder of a module",
+        ),
         ({"augment": "colour"}, GRAY, "'augment' parameter .*'color'"),
         ({"augment": "color"}, TABLE, "augment='color' is for images; pass None or a callable"),
         ({}, TABLE * [1, 1e160, 1, 1], "column 1 of X has values up to .*e.160, whose squares ov"),

@@ -38,22 +38,16 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.convolutions(x) + self.shortcut(x))
 
 
-class PooledReduction(nn.Module):
-    """Average-pool images by the whole factor that brings them to `SMALL_IMAGE` or below.
+def _compact(channels: int, image_size: tuple[int, int]) -> Backbone:
+    """A residual network of about 12 M multiply-adds at 32x32, made for training on CPUs.
 
-    The shorter side keeps at least `MIN_IMAGE_SIZE` pixels.
+    Larger images are first averaged by the whole factor that brings them to `SMALL_IMAGE` or below,
+    with at least `MIN_IMAGE_SIZE` pixels in the shorter side.
     """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        factor = min(-(-max(x.shape[-2:]) // SMALL_IMAGE), min(x.shape[-2:]) // MIN_IMAGE_SIZE)
-        return nn.functional.avg_pool2d(x, factor) if factor > 1 else x
-
-
-def _compact(channels: int) -> Backbone:
-    """A residual network of about 12 M multiply-adds at 32x32, made for training on CPUs."""
     width = 32
+    factor = min(-(-max(image_size) // SMALL_IMAGE), min(image_size) // MIN_IMAGE_SIZE)
     network = nn.Sequential()
-    network.add_module("reduction", PooledReduction())
+    network.add_module("reduction", nn.AvgPool2d(factor) if factor > 1 else nn.Identity())
     network.add_module(
         "stem",
         nn.Sequential(
@@ -129,7 +123,7 @@ def make_backbone(name: str, sample_shape: tuple[int, ...]) -> Backbone:
             f"enlarge them to {MIN_IMAGE_SIZE} pixels or pass a table"
         )
     if name == "compact":
-        return _compact(channels)
+        return _compact(channels, (height, width))
     if name in RESNETS:
         return _resnet(name, channels, max(height, width))
     return as_backbone(load_torchvision(name), sample_shape)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._sklearn_compat import check_feature_names_in
 from .._training import scoring_device, to_device
 from .._validation import check_samples
-from ._encoder_network import HEAD, EncoderNetwork
+from ._encoder_network import HEAD, POOLED, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
@@ -33,6 +33,7 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
     max_map_width: int | None
     image_shape: tuple[int, ...] | None
     device: str
+    tile_size: int | None = None
     network_: EncoderNetwork
     layer_slices_: dict[str, slice]
     sample_shape_: tuple[int, ...]
@@ -145,10 +146,17 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
 
     def _resolve_layers(self, network: EncoderNetwork) -> list[str]:
         known = network.layer_names
+        if self.tile_size is not None:  # flattened, maps of large images are too wide
+            known = [name for name in known if name.endswith(POOLED) or name.startswith(HEAD)]
         blocks = [name for name in known if not name.startswith(HEAD)]
         presets = {"all": known, "blocks": blocks, "last": blocks[-1:]}
         chosen = presets[self.layers] if isinstance(self.layers, str) else self.layers
-        unknown = [name for name in chosen if not network.has_layer(name)]
+        may_be_submodules = self.tile_size is None
+        unknown = [
+            name
+            for name in chosen
+            if name not in known and not (may_be_submodules and network.has_layer(name))
+        ]
         if unknown or not chosen:
             raise ValueError(
                 f"layers={self.layers} is not known; pass some of {known}, or names of the "

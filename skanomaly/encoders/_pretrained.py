@@ -182,6 +182,10 @@ class PretrainedEncoder(BaseEncoder):
     def _takes_images(self) -> bool:
         return isinstance(self.backbone, str) or takes_images(self.backbone)
 
+    @property
+    def _is_resizing(self) -> bool:
+        return self.image_size is not None or isinstance(self.backbone, str)
+
     def _load(self, sample_shape: tuple[int, ...]) -> EncoderNetwork:
         """Preprocessing and backbone for samples of this shape."""
         preprocessing = self._make_preprocessing(sample_shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,13 @@ from .._base import atomic_fit
 from .._sklearn_compat import Interval, StrOptions, with_callbacks
 from .._training import OPTIMIZERS, DeepEstimator, SeededDraws
 from .._validation import check_samples, refuse_overflow
+from ._architectures import MIN_IMAGE_SIZE
 from ._augmentations import PRESETS, make_augmentation
 from ._base_encoder import BaseEncoder
 from ._encoder_network import make_network
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
+from ._tiles import Tiles
 from .objectives import OBJECTIVES
 
 MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
@@ -79,6 +82,12 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         is "color" or :class:`ColumnCorruption`.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
+    tile_size : int, optional
+        Train on squares of so many pixels that cover the images, at least 8, for defects that are
+        small in large images. Whole images are then encoded at their full resolution, which
+        "compact" otherwise lowers to 64 pixels, memory does not grow with the images in training,
+        and `layers` are averaged over positions. Maps for local scores are those of
+        ``transform_map``. None trains on whole images.
     temperature : float, default=0.2
         Divides the similarities in the losses of SimCLR and "mean-shifted".
     max_epochs : int or None, default=100
@@ -180,6 +189,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         "max_map_width": [Interval(Integral, 1, None, closed="left"), None],
         "augment": [StrOptions(set(PRESETS)), callable, None],
         "image_shape": [tuple, None],
+        "tile_size": [Interval(Integral, MIN_IMAGE_SIZE, None, closed="left"), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "accumulation_steps": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
@@ -199,6 +209,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         max_map_width=256,
         augment=None,
         image_shape=None,
+        tile_size=None,
         temperature=0.2,
         max_epochs=100,
         max_time=None,
@@ -236,6 +247,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         self.max_map_width = max_map_width
         self.augment = augment
         self.image_shape = image_shape
+        self.tile_size = tile_size
         self.temperature = temperature
         self.accumulation_steps = accumulation_steps
         self.optimizer = optimizer
@@ -316,21 +328,22 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
                 self.scaler_ = StandardScaler().set_output(transform="default").fit(X)
         samples = self._scale(X)
         samples = samples.astype(np.float32) if X.ndim == 2 else samples
+        trained: Any = samples if self.tile_size is None else self._cut(samples, self.tile_size)
         with SeededDraws(seed):
             if go_on:
                 network = copy.deepcopy(self.network_).to(torch.float32)
             else:
                 backbone = self.backbone
                 if isinstance(backbone, PretrainedEncoder):
-                    backbone = backbone._load(X.shape[1:])
+                    backbone = backbone._load(trained.shape[1:])
                 network = make_network(
-                    samples, backbone, self.objective, self.normalize, self.temperature
+                    trained, backbone, self.objective, self.normalize, self.temperature
                 )
-                self.layer_slices_ = self._prepare_layers(network, samples)
-            task = PretextTask(network, make_augmentation(samples, self.augment, device))
+                self.layer_slices_ = self._prepare_layers(network, trained)
+            task = PretextTask(network, make_augmentation(trained, self.augment, device))
         self._run_training(
             task.to(device).to(memory_format=torch.channels_last),
-            samples,
+            trained,
             X,
             self._make_recipe(
                 accumulation_steps=self.accumulation_steps,
@@ -348,8 +361,24 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         )
         self._warn_if_collapsed()
         advice = f"pass a learning_rate below {self.learning_rate:g}"
-        self._keep_network(network, samples, advice)
+        self._keep_network(network, trained, advice)
         return self
+
+    def _cut(self, X: np.ndarray, size: int) -> Tiles:
+        if X.ndim == 2:
+            raise ValueError(f"tile_size={size} is for images, but X is a table")
+        if min(X.shape[2:]) < size:
+            height, width = X.shape[2:]
+            raise ValueError(
+                f"tile_size={size}, but the images have {height} x {width} pixels; pass "
+                f"at most {min(height, width)}"
+            )
+        if isinstance(self.backbone, PretrainedEncoder) and self.backbone._is_resizing:
+            raise ValueError(
+                f"tile_size={size}, but the backbone resizes images; pass a "
+                "PretrainedEncoder of a module, without an image_size"
+            )
+        return Tiles(X, size)
 
     def _scale(self, X):
         if X.ndim == 4:
