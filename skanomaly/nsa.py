@@ -7,6 +7,7 @@ Selection Algorithm, which elsewhere share the abbreviation.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ MAP_PIXELS = MAP_BATCH * 256 * 256  # of theirs, at most
 MAX_REFERENCE_IMAGES = 200  # for heatmaps of scorers that compare whole images
 MAX_REFERENCE_BYTES = 16 * 2**20
 TABLE_NEIGHBORS = 5
+FEW_PHOTOGRAPHS = 500
 
 
 class NSADetector(CallbackSupportMixin, OutlierDetector):
@@ -219,6 +221,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         ------
         ValueError, TypeError
             If X is neither a table nor images, or does not suit the encoder or the scorer.
+
+        Warns
+        -----
+        UserWarning
+            If an encoder is trained on fewer than 500 colour images by default.
         """
         X = check_samples(self, X, reset=True)
         random_state = check_random_state(self.random_state)
@@ -318,6 +325,13 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             return clone(self.encoder)
         if X.ndim == 2:
             return FunctionTransformer()
+        if X.shape[1] == 3 and len(X) < FEW_PHOTOGRAPHS:
+            warnings.warn(
+                f"{len(X)} colour images are few to train an encoder on: if they are photographs, "
+                "NSADetector(PretrainedEncoder()) detects better, as the table on top of the user "
+                "guide shows",
+                stacklevel=5,
+            )
         from .encoders import SelfSupervisedEncoder
 
         return SelfSupervisedEncoder(verbose=self.verbose)

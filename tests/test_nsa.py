@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import joblib
@@ -61,6 +62,16 @@ def test_defaults(images, table):
     assert NSADetector(last).fit(images).scorer_.scorers == "ens"
     flat = SelfSupervisedEncoder(max_epochs=0, image_shape=(12, 12))
     assert NSADetector(flat).fit(images.reshape(24, -1)).scorer_.scorers == "all"
+
+
+def test_few_photographs_without_a_pretrained_network(rng):
+    photographs = rng.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    with pytest.warns(UserWarning, match="20 colour images are few .*PretrainedEncoder") as found:
+        NSADetector(random_state=0).fit(photographs)
+    assert found[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NSADetector(ENCODER).fit(photographs)
 
 
 def test_tables_are_scored_by_distances(table):
