@@ -35,8 +35,8 @@ def situations(options, records):
 
     One class of CIFAR-10 or Fashion-MNIST is normal; 300 of its test images are scored, and 300 of
     the other classes'. Of magnetic_tiles (see ``defects``) the test photographs are scored.
-    EfficientNet-Lite0 gets small images at 96 x 96 pixels. On 250 photographs of CIFAR-10 it is also
-    fine-tuned for 10 epochs, by SimCLR and by the mean-shifted loss. Two hours on one core.
+    EfficientNet-Lite0 gets small images at 96 x 96 pixels. On 250 photographs of CIFAR-10 it is
+    also fine-tuned for 10 epochs, by SimCLR and by the mean-shifted loss. Two hours on one core.
     """
     sizes = (50,) if options.small else SIZES
     for n in sizes:
