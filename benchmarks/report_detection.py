@@ -41,6 +41,7 @@ def write(folder):
         title = f"Pretrained features, {100 * share:g}% outliers in training"
         sections.append((title, rows, render_sets))
     sections.append(("Defects in photographs", read("defects", folder), render_defects))
+    sections.append(("Which detector", read("situations", folder), render_situations))
     _write_page(folder, "detection", "Detection", "", sections)
     names = ("dum-tables", "dum-whole-tables", "dum-embeddings", "dum-study")
     of_tables, whole, of_embeddings, study = (read(name, folder) for name in names)
@@ -98,6 +99,17 @@ def render_defects(rows):
         text = "Of each kind of defect against good photographs, images and pixels:"
         parts.append(f"### {name}\n\n{table(summary)}\n\n{text}\n\n{table(each)}")
     return "\n\n".join(parts)
+
+
+def render_situations(rows):
+    """AUROC and seconds of fitting by set, class and number of images, for each method."""
+    label = rows["class"].map(lambda label: f", class {label}" if label >= 0 else "")
+    rows = rows.assign(task=rows["set"] + label + ", " + rows["n_train"].astype(str) + " images")
+    tables = []
+    for column, text in {"auroc": "AUROC:", "fit_seconds": "Seconds of fitting:"}.items():
+        figures = rows.groupby(["task", "method"], sort=False)[column].agg(spread)
+        tables.append(f"{text}\n\n{table(figures.unstack(sort=False))}")
+    return "\n\n".join(tables)
 
 
 def render_sets(rows):

@@ -53,6 +53,13 @@ MUTATIONS = [
         "encoder",
     ),
     Mutation(
+        "vision transformers: the first tokens taken for patches, not the last",
+        "encoders/_backbones.py",
+        "output[:, -n_patches:]",
+        "output[:, :n_patches]",
+        "pretrained",
+    ),
+    Mutation(
         "mean-shifted loss: the center follows every batch",
         "encoders/objectives/_mean_shifted.py",
         "if not self.center.any():",

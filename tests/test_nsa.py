@@ -336,7 +336,7 @@ def test_heatmap_points_at_the_defect(images, detector):
     assert (own.reshape(2, -1).max(axis=1) > 0.01).all()
     coarse = detector.explain(images[:2], layer="conv_block_2").heatmaps
     assert coarse.shape == own.shape and not np.allclose(coarse, own)
-    with pytest.raises(ValueError, match="layer='head_layer_1' is not a convolutional block; pass"):
+    with pytest.raises(ValueError, match="'head_layer_1' is not a block with positions; pass"):
         detector.explain(images[:2], layer="head_layer_1")
 
 

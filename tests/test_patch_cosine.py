@@ -183,5 +183,5 @@ def test_layer(dotted, detector):
     auto = detector.encoder_.transform_map(dotted[:1]).shape[2]
     assert auto == min(size for size in sizes.values() if size >= 8)
     unknown = NSADetector(detector.encoder, PatchCosine("conv_block_9"))
-    with pytest.raises(ValueError, match="layer='conv_block_9' is not a convolutional block"):
+    with pytest.raises(ValueError, match="layer='conv_block_9' is not a block with positions"):
         unknown.fit(dotted)

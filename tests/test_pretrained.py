@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 from urllib.error import URLError
 
 import numpy as np
@@ -12,7 +13,13 @@ from sklearn.utils import get_tags
 from torch import nn
 from torchvision import models
 
-from skanomaly import MahalanobisCosine, NSADetector, PretrainedEncoder, SelfSupervisedEncoder
+from skanomaly import (
+    MahalanobisCosine,
+    NSADetector,
+    PatchCosine,
+    PretrainedEncoder,
+    SelfSupervisedEncoder,
+)
 from skanomaly.encoders._backbones import as_backbone
 
 
@@ -57,6 +64,95 @@ def test_features_are_the_modules(network, images):
     ]
     last = PretrainedEncoder(network, layers="last").fit(images)
     assert_allclose(last.transform(images), expected[2], atol=1e-5)
+
+
+@pytest.fixture
+def transformer():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.VisionTransformer(24, 8, 8, 2, 16, 32, num_classes=5).eval()
+
+
+def test_patches_of_a_vision_transformer_are_a_map(transformer, rng):
+    images = rng.integers(0, 256, (12, 24, 24, 3), dtype=np.uint8)
+    encoder = PretrainedEncoder(transformer, max_map_width=None).fit(images)
+    names = [f"transformer_block_{i}{end}" for i in (2, 4, 6, 8) for end in ("", " (1x1)")]
+    assert list(encoder.layer_slices_) == [*names, "embedding"]
+    x = torch.tensor(images).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        tokens = transformer._process_input(x)
+        tokens = torch.cat([transformer.class_token.expand(12, -1, -1), tokens], dim=1)
+        last = transformer.encoder(tokens)[:, 1:]
+    maps = encoder.transform_map(images, "transformer_block_8")
+    assert maps.shape == (12, 16, 3, 3)
+    assert_allclose(maps[:, :, 1, 2], last[:, 5], atol=1e-5)
+    blocks = encoder.transform_blocks(images)
+    assert_allclose(blocks["transformer_block_8 (1x1)"], last.mean(dim=1), atol=1e-5)
+    assert_allclose(blocks["embedding"], transformer(x).detach(), atol=1e-5)
+    local = NSADetector(encoder, PatchCosine("transformer_block_4")).fit(images)
+    assert local.explain(images[:2]).heatmaps.shape == (2, 24, 24)
+
+
+def test_networks_of_timm(tmp_path, rng):
+    timm = pytest.importorskip("timm")
+    images = rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    options = {"layers": ["transformer_block_12", "embedding"], "max_map_width": None}
+    encoder = PretrainedEncoder("timm:vit_tiny_patch16_224", None, image_size=32, **options)
+    blocks = encoder.fit(images).transform_blocks(images)
+    assert encoder.network_.preprocessing.center.tolist() == [0.5] * 3  # what timm says of it
+    with torch.inference_mode():
+        x = encoder.network_.preprocessing(torch.tensor(images).permute(0, 3, 1, 2) / 255)
+        network = encoder.network_.backbone.network
+        tokens = network.forward_features(x)[:, 1:].transpose(1, 2)
+        assert_allclose(blocks["transformer_block_12"], tokens.flatten(1), atol=1e-4)
+        assert_allclose(blocks["embedding"], network(x), atol=1e-4)
+    with torch.random.fork_rng(devices=[]):
+        other = timm.create_model("vit_tiny_patch16_224")
+    torch.save(other.state_dict(), tmp_path / "weights.pt")
+    encoder.set_params(weights=tmp_path / "weights.pt").fit(images)
+    found = encoder.network_.backbone.network.blocks[3].attn.qkv.weight
+    assert torch.equal(found, other.blocks[3].attn.qkv.weight)
+    convolutional = PretrainedEncoder("timm:resnet10t", None, image_size=32).fit(images)
+    assert "conv_block_4" in convolutional.layer_slices_
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("timm:abacus", None), "'timm:abacus' is none of timm's networks; pass one of timm.list"),
+        (("timm:resnet10t", "abacus"), "weights='abacus' is no file; pass a file, 'DEFAULT' or N"),
+        (("timm:vit_tiny_patch16_384.augreg_abacus", None), "none of timm's networks"),
+    ],
+)
+def test_bad_networks_of_timm(options, message, images):
+    pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=message):
+        PretrainedEncoder(*options, image_size=32).fit(images)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (RuntimeError("No weights exist"), ValueError, "No weights exist; pass weights=None"),
+        (OSError("offline"), OSError, r"timm:resnet10t cannot be .* \(offline\); pass the path"),
+    ],
+)
+def test_weights_of_timm_that_are_not_there(raised, expected, message, monkeypatch, images):
+    timm = pytest.importorskip("timm")
+
+    def create_model(name, pretrained):
+        assert pretrained
+        raise raised
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(expected, match=message):
+        PretrainedEncoder("timm:resnet10t").fit(images)
+
+
+def test_timm_is_missing(monkeypatch, images):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ImportError, match=r"need timm: pip install 'skanomaly\[timm\]'"):
+        PretrainedEncoder("timm:resnet10t", None).fit(images)
 
 
 def test_the_module_itself_is_left_alone(network, images):

@@ -173,6 +173,78 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
     return module
 
 
+def import_timm():
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(
+            "backbones of names that begin with 'timm:' need timm: pip install 'skanomaly[timm]'"
+        ) from error
+    return timm
+
+
+def load_timm(
+    name: str, weights: str | os.PathLike | None, image_size: tuple[int, ...]
+) -> nn.Module:
+    """One of timm's networks without its classifier, for images of a size.
+
+    Parameters
+    ----------
+    name : str
+        As in ``timm.list_models``.
+    weights : {"DEFAULT"}, path-like or None
+        Those that timm downloads, a file with a state dict, or random ones.
+    image_size : (height, width)
+        Vision transformers are adapted to it.
+
+    Raises
+    ------
+    ImportError
+        If timm is not installed.
+    ValueError
+        If there is no such network, or if it has no pretrained weights.
+    OSError
+        If the weights cannot be read or downloaded.
+    """
+    timm = import_timm()
+    timm_config(name)
+    is_file = weights is not None and os.path.exists(weights)
+    if not is_file and weights not in (None, "DEFAULT"):
+        raise ValueError(f"weights={str(weights)!r} is no file; pass a file, 'DEFAULT' or None")
+    try:
+        module = timm.create_model(name, pretrained=weights is not None and not is_file)
+    except OSError as error:
+        raise OSError(
+            f"the weights of timm:{name} cannot be downloaded ({error}); pass the path of a file "
+            "with a state dict as weights"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"backbone='timm:{name}': {error}; pass weights=None") from error
+    if is_file and weights is not None:
+        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    module.reset_classifier(0)
+    if hasattr(module, "set_input_size"):
+        module.set_input_size(img_size=image_size)
+    return module
+
+
+def timm_config(name: str):
+    """What timm knows of a network: ``mean``, ``std`` and ``input_size`` (channels, height, width).
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+    """
+    timm = import_timm()
+    architecture, _, weights = name.partition(".")
+    if not timm.is_model(architecture) or (weights and name not in timm.list_pretrained()):
+        raise ValueError(
+            f"backbone='timm:{name}' is none of timm's networks; pass one of timm.list_models()"
+        )
+    return timm.get_pretrained_cfg(name)
+
+
 def _get_model(name: str, weights: str | None) -> nn.Module:
     from torchvision import models
 

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 EMBEDDING = "embedding"
+MAPS = ("conv_block_", "transformer_block_")  # what names of blocks with positions begin with
+N_TRANSFORMER_BLOCKS = 4  # of a vision transformer's, evenly spaced to its last
+MAX_PREFIX_TOKENS = 16  # class, distillation and register tokens before those of the patches
 
 
 class Backbone(nn.Module):
@@ -29,6 +32,8 @@ class Backbone(nn.Module):
         Width of the embedding.
     n_channels : int, optional
         Channels in which gray images are repeated, for networks that take colours.
+    patch_grid : (height, width), optional
+        Number of patches of a vision transformer, whose last tokens are those of the patches.
     """
 
     def __init__(
@@ -37,12 +42,14 @@ class Backbone(nn.Module):
         blocks: dict[str, str],
         embedding_dim: int,
         n_channels: int | None = None,
+        patch_grid: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.network = network
         self.blocks = blocks
         self.embedding_dim = embedding_dim
         self.n_channels = n_channels
+        self.patch_grid = patch_grid
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.n_channels is not None and x.shape[1] == 1:
@@ -59,6 +66,18 @@ class Backbone(nn.Module):
         """Whether there is such a block, by its name here or by that in the network itself."""
         named = (name for name, _ in self.network.named_modules() if name)
         return name == EMBEDDING or name in self.blocks or name in named
+
+    @property
+    def maps(self) -> list[str]:
+        """Names of the blocks that have positions."""
+        return [name for name in self.blocks if name.startswith(MAPS)]
+
+    def arrange(self, name: str, output: torch.Tensor) -> torch.Tensor:
+        """A block's output, tokens of patches as a map (n, channels, height, width)."""
+        if self.patch_grid is None or name not in self.maps or output.ndim != 3:
+            return output
+        n_patches = self.patch_grid[0] * self.patch_grid[1]
+        return output[:, -n_patches:].transpose(1, 2).unflatten(2, self.patch_grid)
 
 
 def average_positions(outputs: torch.Tensor) -> torch.Tensor:
@@ -112,11 +131,12 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
     """A copy of a module as a backbone.
 
     Blocks of a convolutional network are what it ends with at each resolution:
-    ``conv_block_n``. Those of other networks are the outputs of their direct children with
-    vectors or tokens: ``dense_block_n``. Only submodules with weights are considered; all can be
-    named as layers besides. ``embedding`` is what the network returns, if that is more than the
-    average of its last block. Gray images are repeated for networks whose first convolution
-    takes three channels.
+    ``conv_block_n``. Those of a vision transformer are ``transformer_block_n``, the patches' tokens
+    after four of its blocks, evenly spaced. Those of other networks are the outputs of their direct
+    children with vectors or tokens: ``dense_block_n``. Only submodules with weights are considered;
+    all can be named as layers besides. ``embedding`` is what the network returns, if that is more
+    than the average of its last block. Gray images are repeated for networks whose first
+    convolution takes three channels.
 
     Parameters
     ----------
@@ -144,14 +164,15 @@ def as_backbone(module: nn.Module, sample_shape: tuple[int, ...]) -> Backbone:
             "(n, width), (n, channels, height, width) or (n, tokens, width)"
         )
     embedding_dim = shape[2] if len(shape) == 3 else shape[1]
-    blocks = _name_blocks(shapes, sample_shape)
+    patch_grid, blocks = _name_transformer_blocks(shapes)
+    blocks = blocks or _name_blocks(shapes, sample_shape)
     last = dict(shapes)[list(blocks.values())[-1]] if blocks else (0,)
     last_width = last[1] if len(last) == 4 else last[-1]
-    if len(shape) != 4 and embedding_dim != last_width:
+    if len(shape) != 4 and (embedding_dim != last_width or patch_grid is not None):
         blocks[EMBEDDING] = ""
     elif not blocks:
         blocks["conv_block_1"] = ""  # the module itself
-    return Backbone(module, blocks, embedding_dim, n_channels)
+    return Backbone(module, blocks, embedding_dim, n_channels, patch_grid)
 
 
 def takes_images(module: nn.Module) -> bool:
@@ -200,6 +221,35 @@ def _describe(sample_shape: tuple[int, ...]) -> str:
 
 def _shape(output: object) -> tuple[int, ...]:
     return tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+
+
+def _name_transformer_blocks(
+    outputs: list[tuple[str, tuple[int, ...]]],
+) -> tuple[tuple[int, int] | None, dict[str, str]]:
+    """Patches of a vision transformer, (height, width), and its blocks; None and {} for others.
+
+    Its first map are the patches; its blocks are the longest series of sibling modules that return
+    as many tokens, and perhaps a few more. The last one is taken after the norm that follows it.
+    """
+    grids = [shape[2:] for _, shape in outputs if len(shape) == 4]
+    if not grids:
+        return None, {}
+    n_patches = grids[0][0] * grids[0][1]
+    siblings: dict[tuple, list[str]] = {}
+    for name, shape in outputs:
+        if len(shape) == 3 and 0 <= shape[1] - n_patches <= MAX_PREFIX_TOKENS:
+            siblings.setdefault((name.rpartition(".")[0], shape), []).append(name)
+    (_, tokens), series = max(
+        siblings.items(), key=lambda item: len(item[1]), default=((None, None), [])
+    )
+    series = [name for name in series if name[-1].isdigit()]
+    if len(series) < 2:
+        return None, {}
+    n = min(N_TRANSFORMER_BLOCKS, len(series))
+    chosen = [len(series) * (i + 1) // n for i in range(n)]
+    blocks = {f"transformer_block_{i}": series[i - 1] for i in chosen}
+    blocks[f"transformer_block_{len(series)}"] = [n for n, shape in outputs if shape == tokens][-1]
+    return grids[0], blocks
 
 
 def _name_blocks(

@@ -78,14 +78,15 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         return features
 
     def transform_map(self, X, layer="auto"):
-        """Outputs of a convolutional block at each of its positions.
+        """Outputs of a block at each of its positions.
 
         Parameters
         ----------
         X : images
             Samples of the shape that was fitted.
         layer : str, default="auto"
-            Name of the block, such as "conv_block_2". "auto" is the last one with at least 8 x 8
+            Name of the block, such as "conv_block_2" or, of a vision transformer,
+            "transformer_block_12". "auto" is the last one with at least 8 x 8
             positions, or the first one if there is none.
 
         Returns
@@ -98,11 +99,11 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
             If the network has no such block.
         """
         X = self._check_input(X)
-        known = [name for name in self.network_.backbone.blocks if name.startswith("conv")]
+        known = self.network_.backbone.maps
         if layer == "auto" and known:
             layer = self._choose_block(X[:1], known)
         if layer not in known:
-            raise ValueError(f"layer={layer!r} is not a convolutional block; pass one of {known}")
+            raise ValueError(f"layer={layer!r} is not a block with positions; pass one of {known}")
         batches = self._feature_maps(X, [layer], flat=False)
         return np.concatenate([maps[layer].cpu().numpy() for _, maps in batches])
 

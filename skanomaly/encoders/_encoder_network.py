@@ -51,8 +51,8 @@ class EncoderNetwork(nn.Module):
     ----------
     backbone : Backbone
         Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
-        over positions; of tables they are ``dense_block_n``. Submodules are layers by their names
-        in it, too, flattened or with " (1x1)" averaged.
+        over positions, or ``transformer_block_n`` alike; of tables they are ``dense_block_n``.
+        Submodules are layers by their names in it, too, flattened or with " (1x1)" averaged.
     preprocessing : Preprocessing
         Makes of samples what the backbone takes.
     objective : Objective, optional
@@ -85,7 +85,7 @@ class EncoderNetwork(nn.Module):
         names = [COLUMNS] if self.is_of_tables else []
         for block in self.backbone.blocks:
             names.append(block)
-            if block.startswith("conv"):
+            if block in self.backbone.maps:
                 names.append(block + POOLED)
         n_head_layers = 0 if self.objective is None else len(self.objective.projector)
         return names + [f"{HEAD}{i + 1}" for i in range(n_head_layers)]
@@ -115,6 +115,7 @@ class EncoderNetwork(nn.Module):
         def keep(layer: str, output: Any) -> torch.Tensor:
             if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):
                 raise ValueError(f"layer {layer!r} does not return a tensor of one row per sample")
+            output = self.backbone.arrange(layer.removesuffix(POOLED), output)
             return self._as_vectors(output, layer) if flat else output.clone()
 
         with outputs_of({layer: self._module(layer) for layer in layers}, keep) as outputs:

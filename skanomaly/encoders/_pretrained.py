@@ -14,12 +14,13 @@ from .._base import atomic_fit
 from .._sklearn_compat import Interval, StrOptions
 from .._training import SeededDraws, resolve_device
 from .._validation import check_samples
-from ._architectures import load_torchvision
+from ._architectures import load_timm, load_torchvision, timm_config
 from ._backbones import as_backbone, takes_images
 from ._base_encoder import BaseEncoder
 from ._encoder_network import EncoderNetwork
 from ._preprocessing import Preprocessing
 
+TIMM = "timm:"  # begins the names of timm's networks
 # of the photographs that torchvision's weights were trained on, per channel
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,18 +39,21 @@ class PretrainedEncoder(BaseEncoder):
     Parameters
     ----------
     backbone : str or torch.nn.Module, default="resnet18"
-        Name of a classifier of torchvision, whose last linear layer is removed, or a module that
-        maps float samples to (n, width), (n, channels, height, width) or (n, tokens, width). The
-        module is copied. Gray images are repeated as three channels for networks that take
-        colour images.
+        Name of a classifier of torchvision, whose last linear layer is removed; "timm:" and the
+        name of one of timm's networks, such as "timm:vit_small_patch14_dinov2.lvd142m", if timm is
+        installed; or a module that maps float samples to (n, width), (n, channels, height, width)
+        or (n, tokens, width). The module is copied. Gray images are repeated as three channels for
+        networks that take colour images.
     weights : str, path-like or None, default="DEFAULT"
-        Weights of a network that is given by name: the name of torchvision's weights, such as
-        "IMAGENET1K_V1", which are downloaded when first used; the path of a file with a state
-        dict; or None for random weights. Ignored for modules, which keep their weights.
+        Weights of a network that is given by name: "DEFAULT" or the name of torchvision's weights,
+        such as "IMAGENET1K_V1", which are downloaded when first used; the path of a file with a
+        state dict; or None for random weights. Ignored for modules, which keep their weights.
     layers : {"blocks", "last"} or list of str, default="blocks"
         Layers that ``transform`` returns. "blocks" are the last outputs at each resolution,
-        flattened (``conv_block_n``) and averaged over positions (``conv_block_n (1x1)``). For a
-        network without convolutions they are the outputs of its direct children
+        flattened (``conv_block_n``) and averaged over positions (``conv_block_n (1x1)``); of a
+        vision transformer the patches' tokens after four of its blocks, evenly spaced
+        (``transformer_block_n``), likewise, and what it returns (``embedding``). For a network
+        without convolutions they are the outputs of its direct children
         (``dense_block_n``). "last" is the last block. A list may also contain names of
         submodules; append " (1x1)" to average over positions.
     max_map_width : int or None, default=256
@@ -57,13 +61,15 @@ class PretrainedEncoder(BaseEncoder):
         preserves angles on average. None keeps all values.
     image_size : int or None, default=None
         Height and width to which images are resized. None means 224 for a network given by name,
-        and no resizing for a module.
+        or what timm says of it, and no resizing for a module. Vision transformers need a multiple
+        of their patches' size.
     mean : sequence of float, optional
         Mean of each channel, subtracted from images in [0, 1]. Gray images are repeated as that
-        many channels. None means that of ImageNet for a network given by name, else 0.
+        many channels. None means that of ImageNet for a network given by name, or what timm says of
+        it, else 0.
     std : sequence of float, optional
-        Standard deviation of each channel, by which images are then divided. None means that of
-        ImageNet for a network given by name, else 1.
+        Standard deviation of each channel, by which images are then divided. None is as for `mean`,
+        else 1.
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images if X is 2-D and each row holds the pixels of an image.
     device : str, default="auto"
@@ -162,6 +168,8 @@ class PretrainedEncoder(BaseEncoder):
         ------
         ValueError, TypeError
             If X is neither a table nor images, or backbone, weights, layers or device do not fit.
+        ImportError
+            If backbone is one of timm's networks, and timm is not installed.
         OSError
             If the weights cannot be read or downloaded.
         """
@@ -199,13 +207,25 @@ class PretrainedEncoder(BaseEncoder):
                     f"backbone={module!r} takes images, but X is a table; pass images, or "
                     "image_shape if its rows are flattened images"
                 )
-            module = load_torchvision(module, self.weights)
+            if module.startswith(TIMM):
+                module = load_timm(module.removeprefix(TIMM), self.weights, sample_shape[1:])
+            else:
+                module = load_torchvision(module, self.weights)
         return EncoderNetwork(as_backbone(module, sample_shape), preprocessing)
 
+    def _defaults(self) -> tuple[Sequence[float] | None, Sequence[float] | None, int | None]:
+        """Mean, std and image size of a network that is given by name."""
+        if not isinstance(self.backbone, str):
+            return None, None, None
+        if self.backbone.startswith(TIMM):
+            config = timm_config(self.backbone.removeprefix(TIMM))
+            return config.mean, config.std, config.input_size[1]
+        return IMAGENET_MEAN, IMAGENET_STD, 224
+
     def _make_preprocessing(self, sample_shape: tuple[int, ...]) -> Preprocessing:
-        by_name = isinstance(self.backbone, str)
-        mean = IMAGENET_MEAN if self.mean is None and by_name else self.mean
-        std = IMAGENET_STD if self.std is None and by_name else self.std
+        default_mean, default_std, default_size = self._defaults()
+        mean = default_mean if self.mean is None else self.mean
+        std = default_std if self.std is None else self.std
         n_channels = max(len(values) for values in ([0.0], mean, std) if values is not None)
         if len(sample_shape) == 1:
             return Preprocessing()
@@ -217,7 +237,7 @@ class PretrainedEncoder(BaseEncoder):
             raise ValueError(
                 f"mean and std are of {n_channels} channels, but the images have {sample_shape[0]}"
             )
-        size = self.image_size or (224 if by_name else None)
+        size = self.image_size or default_size
         return Preprocessing(center, scale, None if size is None else (size, size))
 
 
