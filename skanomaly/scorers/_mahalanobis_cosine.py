@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from .._angles import angle_of_chord, directions
-from .._array_api import Array, as_float64, column_means, namespace, row_slices
+from .._array_api import Array, as_float64, column_means
 from .._whitening import WHITENING_CONSTRAINTS
 from ._block import Block
 from ._leave_one_out import LeaveOneOut
 from ._mean_direction import warn_without_mean_direction
 from ._neighbor_scorer import NeighborScorer
+from ._trees import TreeRows
 
-CANDIDATE_ROWS = 512  # whose angles are computed at once
+# that are looked up in a tree, so that few rows can have nearer ones in the space without them
+MORE_CANDIDATES = 6
 
 
 class MahalanobisCosine(NeighborScorer):
@@ -148,8 +150,11 @@ class MahalanobisCosine(NeighborScorer):
         if self.whitening_ is None:
             return super()._leave_one_out(block)
         space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_))
+        k = self.n_neighbors
+        if isinstance(self._neighbors, TreeRows):
+            n_candidates = min(k + MORE_CANDIDATES, len(self._neighbors) - 1)
+            chords, candidates = self._neighbors.nearest_others(n_candidates)
+            return space.nearest_of_candidates(k, angle_of_chord(chords), candidates)
         if self.index == "exact":
-            return space.nearest_others(self.n_neighbors)[0]
-        _, candidates = self._neighbors.nearest_others(self.n_neighbors)
-        parts = row_slices(candidates.shape[0], 1, CANDIDATE_ROWS)
-        return namespace(candidates).concat([space.angles(p, candidates[p, :]) for p in parts])
+            return space.nearest_others(k)
+        return space.candidate_angles(self._neighbors.nearest_others(k)[1])
