@@ -113,6 +113,18 @@ def test_rows_that_change_the_space_most_are_compared_with_all(rng, center):
     assert_allclose(detector.training_scores_, expected, atol=1e-7)
 
 
+def test_a_row_at_the_mean_is_seen_from_the_mean_without_each_other_row(rng):
+    """Centred it is zero, and turns to any direction when another row is left out."""
+    half = rng.normal(size=(30, 3))
+    X = np.concatenate([half, -half, np.zeros((1, 3))])
+    detector = MahalanobisCosine(center=True).fit(X)
+    whitening = detector.whitening_
+    space = LeaveOneOut(whitening, whitening.transform(X))
+    angles = space.angles(slice(0, 61), np.tile(np.arange(61), (61, 1)))
+    np.fill_diagonal(angles, np.inf)
+    assert_allclose(detector.training_scores_[:-1], -angles.min(axis=1)[:-1], atol=1e-6)
+
+
 def test_pickle(rng):
     X, queries = correlated(rng), correlated(rng)
     detector = MahalanobisCosine().fit(X)

@@ -79,7 +79,8 @@ class LeaveOneOut:
         # a shift turns the other vector by no more than it turns the shortest one
         lengths = np.sqrt(self.squared_deviations)
         shortest = max(lengths.min(), np.finfo(np.float64).tiny)
-        turn = np.arcsin(np.minimum(1, self.shift * lengths / shortest))
+        ratio = self.shift * lengths / shortest
+        turn = np.where(ratio < 1, np.arcsin(np.minimum(ratio, 1)), np.pi)
         # and a stretch by c divides the tangent of half the angle by no more (Wielandt)
         half = np.maximum(angles[:, -1] - turn, 0) / 2
         stretch = 1 + self.stretch_factor * self.squared_deviations
