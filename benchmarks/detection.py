@@ -209,7 +209,8 @@ def dum_study(options, records):
     """What DUM's variance is best learned from: views, losses, scaling, bags, widths.
 
     Each setting differs from the defaults, with 4 networks, in what its name says. On the tables
-    and embeddings of Table 2, at most 1,000 rows, one seed. Six minutes a setting.
+    and embeddings of Table 2, at most 1,000 rows, one seed. Six minutes a setting. Two rivals tell
+    what a setting that was chosen on half of the tables is worth on the others.
     """
     names = _choose(STUDY_METHODS, options, ["default", "cosine"])
     max_rows = 100 if options.small else 1_000

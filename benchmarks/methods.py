@@ -186,15 +186,23 @@ DUM_SETTINGS = {
     "hidden_layers=(32, 32)": {"hidden_layers": (32, 32)},
     "hidden_layers=(256, 256)": {"hidden_layers": (256, 256)},
     "max_features=None": {"max_features": None},
+    "max_features=8": {"max_features": 8},
     "max_samples=None": {"max_samples": None},
+    "max_samples=64": {"max_samples": 64},
+    "max_epochs=100": {"max_epochs": 100},
     "trim=0": {"trim": 0.0},
     "norm=2": {"norm": 2},
+    "norm=inf": {"norm": np.inf},
 }
 DUM_METHODS = {
     "DUM": lambda seed: DUMDetector(random_state=seed),
     "DUM printed": lambda seed: DUMDetector(**printed(), random_state=seed),
 }
-STUDY_METHODS = {
+STUDY_RIVALS = {
+    "isolation forest": RIVALS["ISO"],
+    "5th nearest neighbour": lambda seed: NeighborDistance(5, aggregation="largest"),
+}
+STUDY_METHODS = STUDY_RIVALS | {
     name: lambda seed, options=options: DUMDetector(
         **{"n_estimators": 4, **options}, random_state=seed
     )

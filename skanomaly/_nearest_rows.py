@@ -122,7 +122,8 @@ class NearestRows:
 
         def tile(rows: slice, columns: slice) -> Array:
             own = self._with_ones(self._rows[rows, :-1])
-            return without_self(own @ self._rows[columns, :].T, rows, columns)
+            positions = np.arange(rows.start, rows.stop)
+            return without_self(own @ self._rows[columns, :].T, positions, columns)
 
         def measure(rows: slice, index: Array) -> Array:
             return self._distances(self._rows[rows, :-1], index)
@@ -190,7 +191,7 @@ def largest_of_tiles(
         return take_along_rows(measured, order), take_along_rows(index, order)
 
     blocks = list(row_slices(n_rows, 1, TILE_ROWS))
-    with _parallel_map(blocks, reference) as run:
+    with parallel_map(blocks, reference) as run:
         measured, index = zip(*run(search, blocks), strict=True)
     return xp.concat(measured), xp.concat(index)
 
@@ -213,13 +214,12 @@ def _largest(tile: Array, k: int) -> tuple[Array, Array]:
     return take_along_rows(tile, columns), columns
 
 
-def without_self(tile: Array, rows: slice, columns: slice) -> Array:
-    """The tile with minus infinity on the diagonal of the whole matrix."""
-    start, stop = max(rows.start, columns.start), min(rows.stop, columns.stop)
-    if start >= stop:
+def without_self(tile: Array, rows: np.ndarray, columns: slice) -> Array:
+    """The tile, at ascending rows, with minus infinity on the diagonal of the whole matrix."""
+    if rows[0] >= columns.stop or rows[-1] < columns.start:
         return tile
     xp = namespace(tile)
-    mask = np.arange(rows.start, rows.stop)[:, None] == np.arange(columns.start, columns.stop)
+    mask = rows[:, None] == np.arange(columns.start, columns.stop)
     return xp.where(like(mask, tile), xp.full_like(tile, -xp.inf), tile)
 
 
@@ -264,7 +264,7 @@ _single_threaded_blas = _SingleThreadedBlas()
 
 
 @contextmanager
-def _parallel_map(blocks: list, reference: Array) -> Iterator[Callable]:
+def parallel_map(blocks: list, reference: Array) -> Iterator[Callable]:
     """`map` over threads, as many as numpy's matrix products would otherwise use.
 
     So the selection runs on all cores too. Other libraries have threads of their own.

@@ -123,6 +123,20 @@ MUTATIONS = [
         "nearest_rows cosine",
     ),
     Mutation(
+        "trees: a row is its own neighbour",
+        "scorers/_trees.py",
+        "return leave_one_out(*found, np.arange(len(self)))",
+        "return leave_one_out(*found, np.full(len(self), -1))",
+        "trees cosine",
+    ),
+    Mutation(
+        "leave-one-out: candidates taken for the nearest without proof",
+        "scorers/_leave_one_out.py",
+        "        if len(unsure):",
+        "        if len(unsure) < 0:",
+        "trees cosine",
+    ),
+    Mutation(
         "training rows: pixels of uint8 not divided by 255",
         "_training_rows.py",
         "unit = 255.0 if X.ndim > 2 and X.dtype == np.uint8 else 1.0",

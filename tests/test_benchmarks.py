@@ -263,6 +263,24 @@ class TestPages:
         )
         assert "| PIMA | 90.0 (81.5) | 60.0 (67.9) |" in pages.render_paper_sets(rows)
 
+    def test_a_setting_is_reported_on_sets_that_it_was_not_chosen_on(self):
+        auroc = {"default": [50.0] * 4, "luck": [100.0, 40, 40, 40], "isolation forest": [45.0] * 4}
+        rows = pd.DataFrame(
+            {"kind": "tabular", "set": f"set {i}", "method": method, "auroc": value}
+            for method, values in auroc.items()
+            for i, value in enumerate(values)
+        )
+        found = pages.leave_sets_out(rows)
+        # where the lucky set was looked at, the others are left out
+        means = found["on the sets left out"].astype(float)
+        assert means["the chosen setting"] == pytest.approx(45, abs=0.5)
+        assert means["default"] == 50 and means["isolation forest"] == 45
+        ahead = found["the chosen one is ahead in"].str.rstrip("%")
+        assert ahead["default"] == "0"
+        assert float(ahead["isolation forest"]) == pytest.approx(50, abs=6)
+        assert "luck (" in found.loc["the chosen setting", "chosen most often"]
+        assert "| the chosen setting | 45." in pages.render_study(rows)
+
     def test_table(self):
         frame = pd.DataFrame({"a|b": ["x", None]}, index=["one", "two"])
         lines = markdown.table(frame, "c").splitlines()

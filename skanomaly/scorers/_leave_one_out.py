@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .._angles import angle, unit_rows
-from .._array_api import Array, by_blocks, namespace
+from .._array_api import Array, by_blocks, namespace, row_slices, take_rows
 from .._nearest_rows import largest_of_tiles, without_self
 from .._whitening import Whitening
 
 FAR = 100.0  # squared length of the mean, in mean squared deviations
+CANDIDATE_ROWS = 512  # whose angles are computed at once
+NEGLIGIBLE = 1e-9  # radians
 
 
 class LeaveOneOut:
@@ -45,18 +49,53 @@ class LeaveOneOut:
         self.gain = share / remaining
         self.stretch_factor = (remaining**-0.5 - 1) / xp.clip(self.squared_deviations, min=1e-300)
 
-    def stretch(self, vectors: Array, rows: slice) -> Array:
+    def stretch(self, vectors: Array, rows: slice | np.ndarray) -> Array:
         """Vector i in the space without training row i of a slice."""
         deviations = self.whitened[rows, :] - self.mean
         along = namespace(vectors).sum(deviations * vectors, axis=1) * self.stretch_factor[rows]
         return vectors + along[:, None] * deviations
 
-    def nearest_others(self, k: int) -> tuple[Array, Array]:
-        """Angles (n, k), ascending, of each row to its k nearest others, and indices."""
+    def nearest_others(self, k: int, rows: np.ndarray | None = None) -> Array:
+        """Angles (n, k), ascending, of rows at ascending positions, or all, to their nearest."""
         n_rows = self.whitened.shape[0]
-        return largest_of_tiles(self._make_tile(), self.angles, n_rows, n_rows, k, self.whitened)
+        positions = np.arange(n_rows) if rows is None else rows
 
-    def angles(self, rows: slice, columns: Array) -> Array:
+        def measure(part: slice, columns: Array) -> Array:
+            return self.angles(part if rows is None else rows[part], columns)
+
+        tile = self._make_tile(positions)
+        return largest_of_tiles(tile, measure, len(positions), n_rows, k, self.whitened)[0]
+
+    def nearest_of_candidates(self, k: int, angles: Array, candidates: Array) -> np.ndarray:
+        """Angles (n, k), ascending, of each row to its k nearest others: numpy arrays only.
+
+        `candidates` (n, more than k) are the nearest by the angle in the space with all rows, which
+        are given, ascending. Another row can be nearer in the space without row i only if the two
+        spaces differ enough. This is seldom so, and only then all rows are compared.
+        """
+        found = np.sort(self.candidate_angles(candidates), axis=1)[:, :k]
+        if candidates.shape[1] == len(found) - 1:
+            return found
+        # a shift turns the other vector by no more than it turns the shortest one
+        lengths = np.sqrt(self.squared_deviations)
+        shortest = max(lengths.min(), np.finfo(np.float64).tiny)
+        ratio = self.shift * lengths / shortest
+        turn = np.where(ratio < 1, np.arcsin(np.minimum(ratio, 1)), np.pi)
+        # and a stretch by c divides the tangent of half the angle by no more (Wielandt)
+        half = np.maximum(angles[:, -1] - turn, 0) / 2
+        stretch = 1 + self.stretch_factor * self.squared_deviations
+        least = 2 * np.arctan(np.tan(half) / stretch)
+        (unsure,) = np.nonzero(found[:, -1] > least + NEGLIGIBLE)
+        if len(unsure):
+            found[unsure] = self.nearest_others(k, unsure)
+        return found
+
+    def candidate_angles(self, candidates: Array) -> Array:
+        """Angles (n, k) of each row to its candidates, in the space without it."""
+        parts = row_slices(candidates.shape[0], 1, CANDIDATE_ROWS)
+        return namespace(candidates).concat([self.angles(p, candidates[p, :]) for p in parts])
+
+    def angles(self, rows: slice | np.ndarray, columns: Array) -> Array:
         """Angles (n, k) of a slice of rows to k others each, in the space without the former."""
         xp = namespace(self.whitened)
         own = self.whitened[rows, :]
@@ -68,8 +107,8 @@ class LeaveOneOut:
             angles.append(angle(own, unit_rows(self.stretch(other, rows))))
         return xp.stack(angles, axis=1)
 
-    def _make_tile(self):
-        """A function that returns cosines at slices of rows and columns."""
+    def _make_tile(self, positions: np.ndarray):
+        """A function that returns cosines of rows at these positions to all, for slices of both."""
         xp = namespace(self.whitened)
         # far from the origin, float32 would round the cosines of all rows to 1
         is_far = xp.sum(self.mean**2) > FAR * xp.mean(self.squared_deviations)
@@ -80,14 +119,20 @@ class LeaveOneOut:
             return xp.astype(values, dtype, copy=False)
 
         vectors, along_mean = converted(self.whitened), converted(self.whitened @ self.mean)
+        own_vectors = take_rows(vectors, positions)
         norms = converted(by_blocks(lambda w: xp.sum(w * w, axis=1), self.whitened))
-        gain, squares, shift = converted(self.gain), converted(self.squared_deviations), self.shift
-        own = norms - along_mean  # d_i . w_i
-        own_norms = xp.sqrt(xp.clip(norms + gain * own**2, min=tiny))
         is_zero = norms == 0  # such rows are at no angle to one another
+        own_is_zero = take_rows(is_zero, positions)
+        gain, squares, own_squared = (
+            take_rows(converted(values), positions)
+            for values in (self.gain, self.squared_deviations, norms)
+        )
+        own = own_squared - take_rows(along_mean, positions)  # d_i . w_i
+        own_norms = xp.sqrt(xp.clip(own_squared + gain * own**2, min=tiny))
+        shift = self.shift
 
         def tile(rows: slice, columns: slice) -> Array:
-            product = vectors[rows, :] @ vectors[columns, :].T
+            product = own_vectors[rows, :] @ vectors[columns, :].T
             along = product - along_mean[columns][None, :]  # d_i . w_j
             lengths = norms[columns][None, :]
             if shift:  # w_j seen from the mean without row i
@@ -99,9 +144,9 @@ class LeaveOneOut:
             lengths = lengths + gain[rows][:, None] * along
             product /= xp.sqrt(xp.clip(lengths, min=tiny))
             product /= own_norms[rows][:, None]
-            if xp.any(is_zero[rows]):
-                both = is_zero[rows][:, None] & is_zero[columns][None, :]
+            if xp.any(own_is_zero[rows]):
+                both = own_is_zero[rows][:, None] & is_zero[columns][None, :]
                 product = xp.where(both, xp.ones_like(product), product)
-            return without_self(product, rows, columns)
+            return without_self(product, positions[rows], columns)
 
         return tile

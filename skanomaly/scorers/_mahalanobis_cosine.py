@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from .._angles import angle_of_chord, directions
-from .._array_api import Array, as_float64, column_means, namespace, row_slices
+from .._array_api import Array, as_float64, column_means
 from .._whitening import WHITENING_CONSTRAINTS
 from ._block import Block
 from ._leave_one_out import LeaveOneOut
 from ._mean_direction import warn_without_mean_direction
 from ._neighbor_scorer import NeighborScorer
+from ._trees import TreeRows
 
-CANDIDATE_ROWS = 512  # whose angles are computed at once
+# that are looked up in a tree, so that few rows can have nearer ones in the space without them
+MORE_CANDIDATES = 6
 
 
 class MahalanobisCosine(NeighborScorer):
@@ -49,7 +51,8 @@ class MahalanobisCosine(NeighborScorer):
         Keep only the leading eigenvectors of the covariance: this many, or as many as explain this
         share of the variance. None keeps all.
     index : {"exact", "faiss"}, default="exact"
-        How nearest samples are found. "faiss", an optional dependency for training sets of 10^5
+        How nearest samples are found. "exact" is a k-d tree in at most 10 columns of numpy arrays,
+        and compares all samples in more. "faiss", an optional dependency for training sets of 10^5
         samples and more, searches only the clusters of samples nearest to the query, and may miss
         a nearest sample.
     trim : float in [0, 0.5), default=0.0
@@ -148,8 +151,11 @@ class MahalanobisCosine(NeighborScorer):
         if self.whitening_ is None:
             return super()._leave_one_out(block)
         space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_))
+        k = self.n_neighbors
+        if isinstance(self._neighbors, TreeRows):
+            n_candidates = min(k + MORE_CANDIDATES, len(self._neighbors) - 1)
+            chords, candidates = self._neighbors.nearest_others(n_candidates)
+            return space.nearest_of_candidates(k, angle_of_chord(chords), candidates)
         if self.index == "exact":
-            return space.nearest_others(self.n_neighbors)[0]
-        _, candidates = self._neighbors.nearest_others(self.n_neighbors)
-        parts = row_slices(candidates.shape[0], 1, CANDIDATE_ROWS)
-        return namespace(candidates).concat([space.angles(p, candidates[p, :]) for p in parts])
+            return space.nearest_others(k)
+        return space.candidate_angles(self._neighbors.nearest_others(k)[1])

@@ -33,7 +33,8 @@ class NeighborDistance(NeighborScorer):
     standardize : bool, default=True
         Divide each column by its standard deviation in the training samples.
     index : {"exact", "faiss"}, default="exact"
-        How nearest samples are found. "faiss", an optional dependency for training sets of 10^5
+        How nearest samples are found. "exact" is a k-d tree in at most 10 columns of numpy arrays,
+        and compares all samples in more. "faiss", an optional dependency for training sets of 10^5
         samples and more, searches only the clusters of samples nearest to the query, and may miss
         a nearest sample.
     trim : float in [0, 0.5), default=0.0

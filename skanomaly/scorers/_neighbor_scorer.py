@@ -11,6 +11,7 @@ from .._nearest_rows import NearestRows, leave_one_out
 from .._sklearn_compat import Interval, StrOptions
 from ._block import Block
 from ._block_scorer import BlockScorer, positions_in
+from ._trees import TreeRows, suit_a_tree
 
 
 class NeighborScorer(BlockScorer):
@@ -69,9 +70,10 @@ class NeighborScorer(BlockScorer):
         self._neighbors = self._make_index(self._coordinates(block))
         return self._aggregate(self._leave_one_out(block))
 
-    def _make_index(self, rows: Array) -> NearestRows:
+    def _make_index(self, rows: Array) -> NearestRows | TreeRows:
         if self.index == "exact":
-            return NearestRows(rows, self._vectors)
+            search = TreeRows if suit_a_tree(rows) else NearestRows
+            return search(rows, self._vectors)
         from ._faiss import FaissRows
 
         return FaissRows(rows, self._vectors)
