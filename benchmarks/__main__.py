@@ -33,6 +33,11 @@ EXPERIMENTS = {
     "defects": Experiment(
         "defects:defects", ("sets", "seeds"), "defects in photographs with masks (30 min)"
     ),
+    "pollution": Experiment(
+        "pollution:pollution",
+        ("sets", "classes", "seeds", "cache"),
+        "what tolerates outliers among the training images (30 min)",
+    ),
     "nsa": Experiment(
         "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
     ),
@@ -83,10 +88,19 @@ HELP = {
     "minutes": "stop before a measurement that would take longer",
     "table": "number of a table of the paper",
     "budget": "how to train: paper, small, or another of nsa.py",
+    "cache": "folder that keeps trained encoders; default: none",
     "pack": "write into this folder what the next cells need, and stop",
     "cells": "number of cells to pack",
 }
-KINDS = {"seeds": int, "table": int, "cells": int, "minutes": float, "budget": str, "pack": str}
+KINDS = {
+    "seeds": int,
+    "table": int,
+    "cells": int,
+    "minutes": float,
+    "budget": str,
+    "pack": str,
+    "cache": str,
+}
 
 
 def make_parser():

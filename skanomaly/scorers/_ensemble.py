@@ -30,11 +30,16 @@ from ._mahalanobis_cosine import MahalanobisCosine
 
 DEGENERATE = 1e-8  # relative range of training scores that do not differ; rounding is less
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
+POOLED_SUFFIX = "(1x1)"  # those are averages over positions
+NEIGHBOR_SHARE = 0.05  # of the training samples, in a pooled group; fewer find outliers normal
+MAX_NEIGHBORS = 100
 
 
-def _paper_scorers(ensemble: str, group: str) -> list:
+def _paper_scorers(ensemble: str, group: str, n_samples: int) -> list:
     """The scores that an ensemble of the paper gives to a feature map (appendix C)."""
-    nearest = [("k_cos", MahalanobisCosine(whiten=False)), ("k_cos_mah", MahalanobisCosine())]
+    is_dense = ensemble == "all" and group.endswith(POOLED_SUFFIX)
+    k = min(MAX_NEIGHBORS, max(1, int(NEIGHBOR_SHARE * n_samples))) if is_dense else 1
+    nearest = [("k_cos", MahalanobisCosine(k, whiten=False)), ("k_cos_mah", MahalanobisCosine(k))]
     center = [("c_cos", CenterCosine(whiten=False)), ("c_cos_mah", CenterCosine())]
     if ensemble == "all":
         return nearest + center
@@ -60,8 +65,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
         The scores of every group. "ens" is *Ens.* of appendix C: c-Cos and c-Cos (Mah) for groups
         whose name begins with "head_layer", k-Cos and k-Cos (Mah) for all others. "all" is all
         four for every group, as in the last of the rows *All blocks* of Table 6, and tolerates
-        more anomalies among the training samples. In a list, each detector scores every group, or
-        those that are named. It may be anything with ``score_samples``, also a fitted one as
+        more anomalies among the training samples: in groups whose name ends with "(1x1)", averages
+        over positions, the k of its nearest samples is 5% of the training samples, 1 to 100. In a
+        list, each detector scores every group, or those that are named. It may be anything with
+        ``score_samples``, also a fitted one as
         ``sklearn.frozen.FrozenEstimator(detector)``. Parameters of the detectors are searched as
         ``name__parameter``. Third-party detectors, such as KernelDensity, score each fifth of the
         training samples by a copy that is fitted on the other four fifths.
@@ -275,7 +282,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         for group, rows in blocks:
             block = Block(rows)
             xp = namespace(rows)
-            for name, scorer in self._scorers_of(group):
+            for name, scorer in self._scorers_of(group, rows.shape[0]):
                 fitted = clone(scorer)
                 try:
                     anomaly = fit_to_block(fitted, block)
@@ -345,9 +352,9 @@ class FeatureEnsemble(Scorer, BaseComposition):
                     f"scorer {name!r} is for groups {groups!r}; pass some of {list(self.groups_)}"
                 )
 
-    def _scorers_of(self, group: str) -> list:
+    def _scorers_of(self, group: str, n_samples: int) -> list:
         if isinstance(self.scorers, str):
-            return _paper_scorers(self.scorers, group)
+            return _paper_scorers(self.scorers, group, n_samples)
         return [
             (name, scorer)
             for name, scorer, *groups in self.scorers
