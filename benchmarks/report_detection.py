@@ -41,6 +41,8 @@ def write(folder):
         title = f"Pretrained features, {100 * share:g}% outliers in training"
         sections.append((title, rows, render_sets))
     sections.append(("Defects in photographs", read("defects", folder), render_defects))
+    pollution = read("pollution", folder)
+    sections.append(("Outliers among training images", pollution, render_pollution))
     _write_page(folder, "detection", "Detection", "", sections)
     names = ("dum-tables", "dum-whole-tables", "dum-embeddings", "dum-study")
     of_tables, whole, of_embeddings, study = (read(name, folder) for name in names)
@@ -98,6 +100,18 @@ def render_defects(rows):
         text = "Of each kind of defect against good photographs, images and pixels:"
         parts.append(f"### {name}\n\n{table(summary)}\n\n{text}\n\n{table(each)}")
     return "\n\n".join(parts)
+
+
+def render_pollution(rows):
+    """Means over the classes of either set, without and with outliers, and each class."""
+    rows = rows.assign(share=rows["pollution"].map("{:.0%}".format))
+    each = rows.pivot_table("auroc", ["set", "normal", "share"], "method", sort=False)
+    means = rows.groupby(["method", "set", "share"], sort=False)["auroc"].agg(spread)
+    means = means.unstack(["set", "share"]).sort_index(axis=1)
+    each.index = [", ".join(map(str, key)) for key in each.index]
+    means.columns = [", ".join(key) for key in means.columns]
+    text = "Mean over classes, ± is the standard deviation over them:"
+    return f"{text}\n\n{table(means)}\n\n{table(each.map('{:.1f}'.format), 'class')}"
 
 
 def render_sets(rows):
