@@ -103,15 +103,19 @@ def render_defects(rows):
 
 
 def render_pollution(rows):
-    """Means over the classes of either set, without and with outliers, and each class."""
-    rows = rows.assign(share=rows["pollution"].map("{:.0%}".format))
-    each = rows.pivot_table("auroc", ["set", "normal", "share"], "method", sort=False)
-    means = rows.groupby(["method", "set", "share"], sort=False)["auroc"].agg(spread)
-    means = means.unstack(["set", "share"]).sort_index(axis=1)
+    """Means over the classes of either set with differences from the default, and each class."""
+    rows = rows.assign(outliers=rows["pollution"].map("{:.0%}".format))
+    each = rows.pivot_table("auroc", ["set", "normal", "outliers"], "method", sort=False)
+    columns = {}
+    for (name, share), auroc in each.groupby(["set", "outliers"]):
+        gains = auroc.sub(auroc["default"], axis=0)
+        figures = zip(auroc.mean(), gains.mean(), gains.std(), strict=True)
+        texts = [f"{mean:.1f} ({gain:+.1f} ± {deviation:.1f})" for mean, gain, deviation in figures]
+        columns[f"{name}, {share} outliers"] = pd.Series(texts, index=auroc.columns)
     each.index = [", ".join(map(str, key)) for key in each.index]
-    means.columns = [", ".join(key) for key in means.columns]
-    text = "Mean over classes, ± is the standard deviation over them:"
-    return f"{text}\n\n{table(means)}\n\n{table(each.map('{:.1f}'.format), 'class')}"
+    text = "Mean over classes, and the difference from the default with its deviation over classes:"
+    cells = table(each.map("{:.1f}".format), "class")
+    return f"{text}\n\n{table(pd.DataFrame(columns))}\n\n{cells}"
 
 
 def render_sets(rows):
