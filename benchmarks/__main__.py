@@ -140,7 +140,11 @@ def run(options):
             "commit first, or pass --results FOLDER or --small"
         )
     given = ((name, getattr(options, name)) for name in EXPERIMENTS[options.name].options)
-    asked = [f"--{name} {_join(value)}" for name, value in given if value is not None]
+    asked = [
+        f"--{name} {_join(value)}"
+        for name, value in given
+        if value is not None and name != "cache"  # a path of a machine
+    ]
     return experiment(options, Records(options.name, options.results, " ".join(asked)))
 
 
