@@ -36,6 +36,11 @@ EXPERIMENTS = {
     "situations": Experiment(
         "situations:situations", FILTERS, "which detector suits which images (2 h)"
     ),
+    "pollution": Experiment(
+        "pollution:pollution",
+        ("sets", "classes", "seeds", "cache"),
+        "what tolerates outliers among the training images (30 min)",
+    ),
     "nsa": Experiment(
         "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
     ),
@@ -86,10 +91,19 @@ HELP = {
     "minutes": "stop before a measurement that would take longer",
     "table": "number of a table of the paper",
     "budget": "how to train: paper, small, or another of nsa.py",
+    "cache": "folder that keeps trained encoders; default: none",
     "pack": "write into this folder what the next cells need, and stop",
     "cells": "number of cells to pack",
 }
-KINDS = {"seeds": int, "table": int, "cells": int, "minutes": float, "budget": str, "pack": str}
+KINDS = {
+    "seeds": int,
+    "table": int,
+    "cells": int,
+    "minutes": float,
+    "budget": str,
+    "pack": str,
+    "cache": str,
+}
 
 
 def make_parser():
@@ -129,7 +143,11 @@ def run(options):
             "commit first, or pass --results FOLDER or --small"
         )
     given = ((name, getattr(options, name)) for name in EXPERIMENTS[options.name].options)
-    asked = [f"--{name} {_join(value)}" for name, value in given if value is not None]
+    asked = [
+        f"--{name} {_join(value)}"
+        for name, value in given
+        if value is not None and name != "cache"  # a path of a machine
+    ]
     return experiment(options, Records(options.name, options.results, " ".join(asked)))
 
 

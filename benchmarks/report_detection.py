@@ -44,6 +44,8 @@ def write(folder):
         sections.append((title, rows, render_sets))
     sections.append(("Defects in photographs", read("defects", folder), render_defects))
     sections.append(("Which detector", read("situations", folder), render_situations))
+    pollution = read("pollution", folder)
+    sections.append(("Outliers among training images", pollution, render_pollution))
     _write_page(folder, "detection", "Detection", "", sections)
     names = ("dum-tables", "dum-whole-tables", "dum-embeddings", "dum-study")
     of_tables, whole, of_embeddings, study = (read(name, folder) for name in names)
@@ -112,6 +114,22 @@ def render_situations(rows):
         figures = rows.groupby(["task", "method"], sort=False)[column].agg(spread)
         tables.append(f"{text}\n\n{table(figures.unstack(sort=False))}")
     return "\n\n".join(tables)
+
+
+def render_pollution(rows):
+    """Means over the classes of either set with differences from the default, and each class."""
+    rows = rows.assign(outliers=rows["pollution"].map("{:.0%}".format))
+    each = rows.pivot_table("auroc", ["set", "normal", "outliers"], "method", sort=False)
+    columns = {}
+    for (name, share), auroc in each.groupby(["set", "outliers"]):
+        gains = auroc.sub(auroc["default"], axis=0)
+        figures = zip(auroc.mean(), gains.mean(), gains.std(), strict=True)
+        texts = [f"{mean:.1f} ({gain:+.1f} ± {deviation:.1f})" for mean, gain, deviation in figures]
+        columns[f"{name}, {share} outliers"] = pd.Series(texts, index=auroc.columns)
+    each.index = [", ".join(map(str, key)) for key in each.index]
+    text = "Mean over classes, and the difference from the default with its deviation over classes:"
+    cells = table(each.map("{:.1f}".format), "class")
+    return f"{text}\n\n{table(pd.DataFrame(columns))}\n\n{cells}"
 
 
 def render_sets(rows):

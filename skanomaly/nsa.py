@@ -57,10 +57,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Anything with ``fit`` and ``score_samples``, higher for normal samples. By default tables
         are scored by the :class:`NeighborDistance` to the 5 nearest samples, block by block if the
         encoder has several, and images by a :class:`FeatureEnsemble` of the encoder's blocks:
-        "all" if there are several, "ens" otherwise. To look for defects, which change a part of an
-        image, pass a :class:`PatchCosine`. Parameters of a scorer that is passed are
-        searched as ``scorer__n_neighbors``. Copies of third-party detectors that are fitted on
-        four fifths of the training samples score the other fifth.
+        "all" if there are several, "ens" otherwise. If there are outliers among the training
+        images, pass ``FeatureEnsemble("robust")``. To look for defects, which change a part of an
+        image, pass a :class:`PatchCosine`. Parameters of a scorer that is passed are searched as
+        ``scorer__n_neighbors``. Copies of third-party detectors that are fitted on four fifths of
+        the training samples score the other fifth.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.

@@ -32,6 +32,13 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "ensemble: the nearest sample alone for robust, too",
+        "scorers/_ensemble.py",
+        "max(1, int(share * n_samples))",
+        "max(1, int(0 * n_samples))",
+        "ensemble",
+    ),
+    Mutation(
         "angles: sum and difference swapped, so that near is far",
         "_angles.py",
         "2 * xp.atan2(vector_norm(u - v), vector_norm(u + v))",

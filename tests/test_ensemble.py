@@ -54,6 +54,24 @@ def test_all_four_scores_of_every_group(table):
     assert_allclose(four.score_samples(table + 1), listed.score_samples(table + 1))
 
 
+@pytest.mark.parametrize("n_samples, k", [(2, 1), (60, 3), (2_200, 100)])
+def test_robust_has_the_nearest_twentieth(rng, n_samples, k):
+    X = rng.normal(size=(n_samples, 3)) + 5
+    nearest = [("k_cos", MahalanobisCosine(k, whiten=False)), ("k_cos_mah", MahalanobisCosine(k))]
+    center = [("c_cos", CenterCosine(whiten=False)), ("c_cos_mah", CenterCosine())]
+    robust, listed = (FeatureEnsemble(s).fit(X) for s in ("robust", nearest + center))
+    assert_allclose(robust.score_samples(X + 0.1), listed.score_samples(X + 0.1))
+
+
+def test_an_outlier_in_training_hides_its_like_from_all_but_robust(rng):
+    X = rng.normal(size=(100, 4)) + [9, 5, 3, 1]
+    X[0] = [-5, 9, -3, 1]
+    like, angles = X[:1] + 0.01, {}
+    for name in ("all", "robust"):
+        angles[name] = FeatureEnsemble(name).fit(X).explain(like).contributions[0, :2]
+    assert (angles["all"] < 0.1).all() and (angles["robust"] > 0.5).all()
+
+
 def test_training_scores_span_zero_to_one(table):
     ensemble = FeatureEnsemble([("k_cos", MahalanobisCosine())]).fit(table)
     assert_allclose(ensemble.training_scores_.max(), 0)
@@ -171,7 +189,7 @@ def test_explain_after_trimming_names_positions_in_X(rng):
         (
             {"scorers": [MahalanobisCosine()]},
             ValueError,
-            r"pass 'ens', 'all' or a list of \(name, detector",
+            r"pass 'ens', 'all', 'robust' or a list of \(name, detector",
         ),
         (
             {"groups": {"a": "vw"}},
@@ -228,7 +246,7 @@ def test_explain_after_trimming_names_positions_in_X(rng):
             ValueError,
             "KernelDensity has no finite score for training sample",
         ),
-        ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens', 'all' or a list of \(name"),
+        ({"scorers": []}, ValueError, r"scorers=\[\]; pass 'ens', 'all', 'robust' or a list"),
         ({"scorers": [("a", object())]}, TypeError, "scorer 'a' is object, which lacks fit"),
         ({"scorers": "four"}, ValueError, "'scorers' parameter of FeatureEnsemble"),
         (

@@ -30,15 +30,19 @@ from ._mahalanobis_cosine import MahalanobisCosine
 
 DEGENERATE = 1e-8  # relative range of training scores that do not differ; rounding is less
 HEAD_PREFIX = "head_layer"  # groups of this name are the projection head's layers
+NEIGHBOR_SHARE = 0.05  # of the training samples, for "robust"; outliers have fewer of their kind
+MAX_NEIGHBORS = 100
 
 
-def _paper_scorers(ensemble: str, group: str) -> list:
-    """The scores that an ensemble of the paper gives to a feature map (appendix C)."""
-    nearest = [("k_cos", MahalanobisCosine(whiten=False)), ("k_cos_mah", MahalanobisCosine())]
+def _named_ensemble(ensemble: str, group: str, n_samples: int) -> list:
+    """The scores that an ensemble, of the paper (appendix C) or "robust", gives to a group."""
+    share = NEIGHBOR_SHARE if ensemble == "robust" else 0
+    k = min(MAX_NEIGHBORS, max(1, int(share * n_samples)))
+    nearest = [("k_cos", MahalanobisCosine(k, whiten=False)), ("k_cos_mah", MahalanobisCosine(k))]
     center = [("c_cos", CenterCosine(whiten=False)), ("c_cos_mah", CenterCosine())]
-    if ensemble == "all":
-        return nearest + center
-    return center if group.startswith(HEAD_PREFIX) else nearest
+    if ensemble == "ens":
+        return center if group.startswith(HEAD_PREFIX) else nearest
+    return nearest + center
 
 
 class FeatureEnsemble(Scorer, BaseComposition):
@@ -56,15 +60,17 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     Parameters
     ----------
-    scorers : "ens", "all" or list of (name, detector[, groups]), default="ens"
+    scorers : "ens", "all", "robust" or list of (name, detector[, groups]), default="ens"
         The scores of every group. "ens" is *Ens.* of appendix C: c-Cos and c-Cos (Mah) for groups
         whose name begins with "head_layer", k-Cos and k-Cos (Mah) for all others. "all" is all
         four for every group, as in the last of the rows *All blocks* of Table 6, and tolerates
-        more anomalies among the training samples. In a list, each detector scores every group, or
-        those that are named. It may be anything with ``score_samples``, also a fitted one as
-        ``sklearn.frozen.FrozenEstimator(detector)``. Parameters of the detectors are searched as
-        ``name__parameter``. Third-party detectors, such as KernelDensity, score each fifth of the
-        training samples by a copy that is fitted on the other four fifths.
+        more anomalies among the training samples. "robust" tolerates many: all four with the
+        nearest 5% of the training samples, 1 to 100, instead of the nearest. In a list, each
+        detector scores every group, or those that are named. It may be anything with
+        ``score_samples``, also a fitted one as ``sklearn.frozen.FrozenEstimator(detector)``.
+        Parameters of the detectors are searched as ``name__parameter``. Third-party detectors,
+        such as KernelDensity, score each fifth of the training samples by a copy that is fitted on
+        the other four fifths.
     groups : "auto" or dict of str to columns, default="auto"
         Columns are a slice, a list of positions or a list of column names. "auto" reads the groups
         from column names such as ``conv_block_1__17``, where ``conv_block_1`` is the group; without
@@ -117,7 +123,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     _parameter_constraints: dict = {
         **Scorer._parameter_constraints,
-        "scorers": [StrOptions({"ens", "all"}), list],
+        "scorers": [StrOptions({"ens", "all", "robust"}), list],
         "groups": [StrOptions({"auto"}), dict],
     }
 
@@ -275,7 +281,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         for group, rows in blocks:
             block = Block(rows)
             xp = namespace(rows)
-            for name, scorer in self._scorers_of(group):
+            for name, scorer in self._scorers_of(group, rows.shape[0]):
                 fitted = clone(scorer)
                 try:
                     anomaly = fit_to_block(fitted, block)
@@ -321,8 +327,8 @@ class FeatureEnsemble(Scorer, BaseComposition):
             isinstance(entry, tuple) and len(entry) in (2, 3) for entry in self.scorers
         ):
             raise ValueError(
-                f"scorers={self.scorers}; pass 'ens', 'all' or a list of (name, detector) or "
-                "(name, detector, groups)"
+                f"scorers={self.scorers}; pass 'ens', 'all', 'robust' or a list of (name, "
+                "detector) or (name, detector, groups)"
             )
         for entry in self.scorers:
             if not isinstance(entry[0], str):
@@ -345,9 +351,9 @@ class FeatureEnsemble(Scorer, BaseComposition):
                     f"scorer {name!r} is for groups {groups!r}; pass some of {list(self.groups_)}"
                 )
 
-    def _scorers_of(self, group: str) -> list:
+    def _scorers_of(self, group: str, n_samples: int) -> list:
         if isinstance(self.scorers, str):
-            return _paper_scorers(self.scorers, group)
+            return _named_ensemble(self.scorers, group, n_samples)
         return [
             (name, scorer)
             for name, scorer, *groups in self.scorers
