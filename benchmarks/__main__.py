@@ -72,6 +72,9 @@ EXPERIMENTS = {
         "speed:neighbors", (), "exact search beside faiss and scikit-learn (4 min)"
     ),
     "scoring": Experiment("speed:scoring", (), "scoring beside the forward pass (5 min)"),
+    "pretrained-speed": Experiment(
+        "pretrained:pretrained_speed", (), "a pretrained network beside its module (1 min)"
+    ),
     "growth": Experiment(
         "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
     ),

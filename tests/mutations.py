@@ -290,6 +290,20 @@ MUTATIONS = [
         "pretrained encoder",
     ),
     Mutation(
+        "pretrained networks: batch norms folded although layers change",
+        "encoders/_inference.py",
+        "    return folded if same else network\n",
+        "    return folded\n",
+        "pretrained",
+    ),
+    Mutation(
+        "pretrained networks: computed to their end",
+        "encoders/_encoder_network.py",
+        "keep, stop) as outputs",
+        "keep, False) as outputs",
+        "pretrained",
+    ),
+    Mutation(
         "training: seed of order and views ignored",
         "_training/_loop.py",
         "torch.Generator(store.device).manual_seed(seed)",

@@ -10,7 +10,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import dum_images, growth, memory, report_dum_images, report_speed, speed, training
+from benchmarks import (
+    dum_images,
+    growth,
+    memory,
+    pretrained,
+    report_dum_images,
+    report_speed,
+    speed,
+    training,
+)
 from benchmarks.memory import PeakMemory, in_new_process
 from benchmarks.records import Records
 from skanomaly import DUMDetector, MahalanobisCosine
@@ -140,6 +149,13 @@ def test_scoring(options, images, records):
     assert rows.index.unique("images").tolist() == [8, 1] and (rows["seconds"] > 0).all()
     assert (rows.xs("all blocks", level="step")["times_all_blocks"] == 1).all()
     assert set(rows["train_images"]) == {50}
+
+
+def test_pretrained_speed(options, records):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pretrained.pretrained_speed(options, records)
+    assert set(records.rows.method[-2:]) == {"transform_blocks", "transform_map"}
+    assert (records.rows.images_per_second > 0).all() and len(records.rows) == 8
 
 
 def test_ratios_of_scoring_are_within_a_round():

@@ -273,6 +273,80 @@ def test_layers_that_work_in_place_do_not_spoil_others(table):
     assert_allclose(last, first.clip(0))
 
 
+def make_norm(n_channels):
+    norm = nn.BatchNorm2d(n_channels)
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    return norm.eval()
+
+
+class Normed(nn.Module):
+    """Batch norms that may be folded into the convolution before them, and some that may not."""
+
+    def __init__(self, reuse=False):
+        super().__init__()
+        self.reuse = reuse
+        self.conv1, self.norm1 = nn.Conv2d(1, 4, 3, padding=1, bias=False), make_norm(4)
+        self.conv2, self.norm2 = nn.Conv2d(4, 4, 3, 2, 1), make_norm(4)
+        self.conv3, self.norm3 = nn.Conv2d(4, 4, 1), make_norm(4)
+
+    def forward(self, x):
+        x = self.conv2(self.norm1(self.conv1(x)))
+        y = self.norm2(x.relu_())  # of what the convolution returned, changed in place
+        z = self.conv3(y)
+        return self.norm3(z) + z if self.reuse else self.norm3(z)
+
+
+def n_norms(encoder):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in encoder.network_.modules())
+
+
+@pytest.mark.parametrize(
+    "reuse, layers, left",
+    [
+        (False, ["norm1", "norm2", "norm3"], 1),
+        (False, ["conv3", "norm3", "norm1"], 2),
+        (True, ["norm1", "conv_block_2"], 3),  # as the last convolution is used twice
+    ],
+)
+def test_batch_norms_are_folded_where_layers_stay_the_same(images, reuse, layers, left):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = Normed(reuse).eval()
+    encoder = PretrainedEncoder(module, layers=layers, max_map_width=None).fit(images)
+    features = encoder.transform_blocks(images)
+    expected = {}
+    blocks = encoder.network_.backbone.blocks
+    for layer in layers:
+        submodule = module.get_submodule(blocks.get(layer, layer))
+        submodule.register_forward_hook(
+            lambda m, args, output, layer=layer: expected.update({layer: output.clone()})
+        )
+    with torch.inference_mode():
+        module(torch.tensor(images[:, None]) / 255)
+    assert n_norms(encoder) == left
+    for layer in layers:
+        assert_allclose(features[layer], expected[layer].flatten(1), atol=1e-4)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in module.modules()) == 3
+    trained = SelfSupervisedEncoder(backbone=encoder, max_epochs=0).fit(images)
+    assert n_norms(trained) == 3  # fine-tuning starts from the module itself
+
+
+def test_networks_end_at_the_last_block_that_is_used(images):
+    calls = []
+    last = nn.Conv2d(4, 4, 3, 2, 1)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1), last)
+    encoder = PretrainedEncoder(module, layers=["conv_block_2 (1x1)"]).fit(images)
+    counted = encoder.network_.backbone.network[2]
+    counted.register_forward_hook(lambda *args: calls.append(1))
+    assert encoder.transform(images).shape == (24, 4)
+    assert encoder.transform_map(images, "conv_block_1").shape == (24, 4, 12, 12)
+    assert not calls
+    encoder.transform_map(images, "conv_block_3")
+    assert calls
+
+
 class Caching(nn.Module):
     """Makes a tensor in its first forward pass, and keeps it."""
 

@@ -87,9 +87,13 @@ def average_positions(outputs: torch.Tensor) -> torch.Tensor:
     return outputs.mean(dim=1) if outputs.ndim == 3 else outputs
 
 
+class _AllCollected(Exception):
+    """Ends a forward pass of which nothing more is wanted."""
+
+
 @contextmanager
 def outputs_of(
-    modules: Mapping[str, nn.Module], keep: Callable[[str, Any], Any]
+    modules: Mapping[str, nn.Module], keep: Callable[[str, Any], Any], stop: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Collect what modules return within a ``with`` block.
 
@@ -103,6 +107,8 @@ def outputs_of(
     keep : callable
         ``keep(name, output)`` returns what is kept of an output. It is called at once, as the
         next module may change the output in place.
+    stop : bool, default=False
+        Leave the block as soon as each module has been called once.
 
     Yields
     ------
@@ -116,12 +122,16 @@ def outputs_of(
         def hook(module, args, output):
             if threading.get_ident() == thread:
                 kept[name] = keep(name, output)
+                if stop and len(kept) == len(modules):
+                    raise _AllCollected
 
         return hook
 
     handles = [m.register_forward_hook(make_hook(name)) for name, m in modules.items()]
     try:
         yield kept
+    except _AllCollected:
+        pass
     finally:
         for handle in handles:
             handle.remove()

@@ -19,6 +19,7 @@ from ._encoder_network import HEAD, POOLED, EncoderNetwork
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
+CPU_BATCH_PIXELS = 8 * 224**2  # in a batch on the CPU, so that a layer's maps stay in its cache
 MIN_POSITIONS = 8  # in height and width, of maps that are compared position by position
 
 
@@ -214,8 +215,12 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         network = self.network_
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
+        size = INFERENCE_BATCH
+        if device.type == "cpu" and X.ndim == 4:
+            height, width = network.preprocessing.image_size or X.shape[2:]
+            size = min(max(1, CPU_BATCH_PIXELS // (height * width)), INFERENCE_BATCH)
         dtype = network.preprocessing.center.dtype
         with torch.inference_mode():
-            for rows in gen_batches(len(X), INFERENCE_BATCH):
+            for rows in gen_batches(len(X), size):
                 batch = as_float(to_device(X[rows], device)).to(dtype)
                 yield rows, network.feature_maps(batch, layers, flat)

@@ -41,7 +41,9 @@ class SparseProjection(nn.Module):
         self.register_buffer("signs", torch.cat([signs, torch.zeros(filling)]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x[:, self.order] * self.signs).unflatten(1, (-1, self.out_width)).sum(dim=1)
+        # index_select is several times as fast as x[:, order]
+        dealt = x.index_select(1, self.order).mul_(self.signs)
+        return dealt.unflatten(1, (-1, self.out_width)).sum(dim=1)
 
 
 class EncoderNetwork(nn.Module):
@@ -116,9 +118,14 @@ class EncoderNetwork(nn.Module):
             if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):
                 raise ValueError(f"layer {layer!r} does not return a tensor of one row per sample")
             output = self.backbone.arrange(layer.removesuffix(POOLED), output)
-            return self._as_vectors(output, layer) if flat else output.clone()
+            if flat:
+                return self._as_vectors(output, layer)
+            return output.clone(memory_format=torch.contiguous_format)
 
-        with outputs_of({layer: self._module(layer) for layer in layers}, keep) as outputs:
+        modules = {layer: self.layer_module(layer) for layer in layers}
+        # blocks are called once, so that nothing after the last of them is needed
+        stop = all(layer.removesuffix(POOLED) in self.backbone.blocks for layer in layers)
+        with outputs_of(modules, keep, stop) as outputs:
             embedding = self(x)
             if any(layer.startswith(HEAD) for layer in layers):
                 self.objective.project(embedding)
@@ -127,7 +134,8 @@ class EncoderNetwork(nn.Module):
             raise ValueError(f"layers={unused} of the backbone are not used; pass others")
         return {layer: outputs[layer] for layer in layers}
 
-    def _module(self, layer: str) -> nn.Module:
+    def layer_module(self, layer: str) -> nn.Module:
+        """The submodule that returns a layer."""
         head = re.fullmatch(rf"{HEAD}(\d+)", layer)
         if head and self.objective is not None:
             return self.objective.projector[int(head[1]) - 1]
@@ -141,7 +149,7 @@ class EncoderNetwork(nn.Module):
         else:
             features = output.flatten(start_dim=1)
         if _key(layer) in self.projections:
-            features = self.projections[_key(layer)](features)
+            return self.projections[_key(layer)](features)
         return features.clone()
 
 

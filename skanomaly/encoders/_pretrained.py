@@ -18,6 +18,7 @@ from ._architectures import load_timm, load_torchvision, timm_config
 from ._backbones import as_backbone, takes_images
 from ._base_encoder import BaseEncoder
 from ._encoder_network import EncoderNetwork
+from ._inference import optimize_for_inference
 from ._preprocessing import Preprocessing
 
 TIMM = "timm:"  # begins the names of timm's networks
@@ -80,7 +81,8 @@ class PretrainedEncoder(BaseEncoder):
     Attributes
     ----------
     network_ : torch.nn.Module
-        The network, on the CPU.
+        The network, on the CPU. Batch norms are folded into the convolutions before them where
+        the layers' outputs stay the same.
     layer_slices_ : dict of str to slice
         Columns of ``transform`` that belong to each layer.
     sample_shape_ : tuple
@@ -179,6 +181,9 @@ class PretrainedEncoder(BaseEncoder):
         with SeededDraws(seed):
             network = self._load(X.shape[1:])
             self.layer_slices_ = self._prepare_layers(network, X)
+            if X.ndim == 4:
+                layers = [*network.backbone.blocks, *self.layer_slices_]
+                network = optimize_for_inference(network, torch.rand(2, *X.shape[1:]), layers)
         self._keep_network(network, X, "its weights or mean and std do not suit X")
         return self
 
