@@ -18,9 +18,9 @@ def pretrained_speed(options, records):
     """Images a second of `PretrainedEncoder` beside its module alone.
 
     EfficientNet-lite0 with random weights on 64 colour images of 224 x 224 pixels, which the bare
-    module gets as floats, in batches of 8 and of 64 images, as it is and with its batch norms
-    folded. All take turns on OMP_NUM_THREADS threads; the fastest of 5 repeats counts. Needs
-    efficientnet-lite-pytorch. A minute on two cores.
+    module gets as floats, in batches of 8 and of 64 images, as it is, with its batch norms folded,
+    and in onnxruntime with all of its blocks as outputs. All take turns on OMP_NUM_THREADS threads;
+    the fastest of 5 repeats counts. Needs efficientnet-lite-pytorch. A minute on two cores.
     """
     n_images, size = (4, 64) if options.small else (N_IMAGES, IMAGE_SIZE)
     contestants = make_contestants(n_images, size)
@@ -38,10 +38,11 @@ def make_contestants(n_images, size):
     module = EfficientNet.from_name("efficientnet-lite0").eval()
     images = np.random.default_rng(0).integers(0, 256, (n_images, size, size, 3), dtype=np.uint8)
     x = torch.tensor(images).permute(0, 3, 1, 2).contiguous() / 255
-    encoder = PretrainedEncoder(
-        module, image_size=size, mean=[0.5] * 3, std=[0.5] * 3, device="cpu"
-    )
-    encoder.fit(images[:2])
+    options = {"image_size": size, "mean": [0.5] * 3, "std": [0.5] * 3, "device": "cpu"}
+    encoders = {
+        engine: PretrainedEncoder(module, engine=engine, **options).fit(images[:2])
+        for engine in ("torch", "onnx")
+    }
     folded = fuse(copy.deepcopy(module))
     channels_last = copy.deepcopy(folded).to(memory_format=torch.channels_last)
     modules = {"module": module, "folded": folded, "folded, channels last": channels_last}
@@ -50,8 +51,13 @@ def make_contestants(n_images, size):
         for name, network in modules.items()
         for batch in BATCHES
     }
-    contestants["transform_blocks", "auto"] = lambda _: encoder.transform_blocks(images)
-    contestants["transform_map", "auto"] = lambda _: encoder.transform_map(images)
+    for batch in BATCHES:
+        onnx = encoders["onnx"].network_.onnx
+        contestants["onnxruntime", batch] = make_pass(onnx, x, batch)
+    for engine, encoder in encoders.items():
+        for method in (encoder.transform_blocks, encoder.transform_map):
+            name = f"{method.__name__}, {engine}"
+            contestants[name, "auto"] = lambda _, method=method: method(images)
     return contestants
 
 

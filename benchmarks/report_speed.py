@@ -28,6 +28,7 @@ def write(folder):
         ("training-time", "Time to AUROC", render_training_time),
         ("neighbors", "Search", render_neighbors),
         ("scoring", "Scoring", render_scoring),
+        ("pretrained-speed", "Pretrained features", render_pretrained),
         ("growth", "Growth", render_growth),
         ("memory", "Memory", render_memory),
         ("diagnostics", "Accuracy of the concentration", render_concentration),
@@ -240,6 +241,18 @@ def render_concentration(rows):
         "Largest relative error of κ, from κ / d = 0.001 to 10^12, against 30 digits; the closed "
         f"form is that of Banerjee et al. (2005).\n\n{table(errors.iloc[::-1])}"
     )
+
+
+def render_pretrained(rows):
+    """Images a second of each method."""
+    about = rows.iloc[0]
+    rates = rows.pivot_table("images_per_second", "method", "batch", sort=False)
+    rates.columns = [f"batches of {batch}" for batch in rates]
+    text = (
+        f"Images per second of {about['network']}, {about['pixels']} x {about['pixels']} pixels; "
+        "auto is the encoder's choice."
+    )
+    return f"{text}\n\n{table(rates.rename(columns={'batches of auto': 'auto'}))}"
 
 
 def render_projection(rows):

@@ -67,6 +67,13 @@ MUTATIONS = [
         "pretrained",
     ),
     Mutation(
+        "onnxruntime: layers in the wrong order",
+        "encoders/_onnx.py",
+        "zip(self.names, outputs, strict=True)",
+        "zip(self.names, outputs[::-1], strict=True)",
+        "pretrained",
+    ),
+    Mutation(
         "mean-shifted loss: the center follows every batch",
         "encoders/objectives/_mean_shifted.py",
         "if not self.center.any():",

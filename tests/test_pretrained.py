@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import URLError
 
 import numpy as np
@@ -147,6 +148,69 @@ def test_weights_of_timm_that_are_not_there(raised, expected, message, monkeypat
     monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(expected, match=message):
         PretrainedEncoder("timm:resnet10t").fit(images)
+
+
+@pytest.mark.parametrize("layers", ["blocks", ["2", "conv_block_1 (1x1)"]])
+def test_onnx_returns_what_torch_returns(network, layers, images):
+    pytest.importorskip("onnxruntime")
+    encoder = PretrainedEncoder(network, layers=layers, image_size=16, max_map_width=64)
+    expected = encoder.fit(images).transform(images)
+    maps = encoder.transform_map(images)
+    encoder.set_params(engine="onnx").fit(images)
+    assert encoder.network_.onnx is not None
+    calls = []
+    for module in encoder.network_.backbone.modules():
+        module.register_forward_hook(lambda *_: calls.append(1))
+    for n in (len(images), 1):  # not only the size of the batch that was exported
+        assert_allclose(encoder.transform(images[:n]), expected[:n], atol=1e-4)
+    assert_allclose(encoder.transform_map(images), maps, atol=1e-4)
+    assert not calls
+    loaded = pickle.loads(pickle.dumps(PretrainedEncoder(network, engine="onnx").fit(images)))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(loaded.transform, [images] * 8))
+    assert all((features == found[0]).all() for features in found)
+
+
+def test_onnx_of_a_vision_transformer(transformer, rng):
+    pytest.importorskip("onnxruntime")
+    images = rng.integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
+    expected = PretrainedEncoder(transformer).fit(images).transform_blocks(images)
+    encoder = PretrainedEncoder(transformer, engine="onnx").fit(images)
+    for name, features in encoder.transform_blocks(images).items():
+        assert_allclose(features, expected[name], atol=1e-4)
+
+
+class FourierTransform(nn.Module):
+    def forward(self, x):
+        return torch.fft.fft2(x).abs().flatten(1)[:, :8]
+
+
+def test_bad_engines(network, images, table, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    cases = [
+        (PretrainedEncoder(network, engine="jax"), images, "'engine' parameter"),
+        (
+            PretrainedEncoder(nn.Linear(table.shape[1], 2), engine="onnx"),
+            table,
+            "is for images, but X is a t",
+        ),
+        (
+            PretrainedEncoder(network, engine="onnx", device="meta"),
+            images,
+            "device='meta'",
+        ),
+        (
+            PretrainedEncoder(nn.Sequential(nn.Conv2d(1, 2, 1), FourierTransform()), engine="onnx"),
+            images,
+            r"Sequential cannot be exported to ONNX \(.*\); pass engine='torch'",
+        ),
+    ]
+    for encoder, X, message in cases:
+        with pytest.raises(ValueError, match=message):
+            encoder.fit(X)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'skanomaly\[onnx\]'"):
+        PretrainedEncoder(network, engine="onnx").fit(images)
 
 
 def test_timm_is_missing(monkeypatch, images):

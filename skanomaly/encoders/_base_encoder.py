@@ -213,6 +213,8 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         """Slices of X with the layers' outputs for them, batch by batch."""
         device = scoring_device(self.device)
         network = self.network_
+        if network.onnx is not None:
+            device = torch.device("cpu")
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
         size = INFERENCE_BATCH

@@ -76,6 +76,7 @@ class EncoderNetwork(nn.Module):
         self.backbone = backbone
         self.objective: Any = objective
         self.projections = nn.ModuleDict()
+        self.onnx: Any = None  # OnnxBlocks that compute the layers, if that is wanted
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings of a batch."""
@@ -113,6 +114,11 @@ class EncoderNetwork(nn.Module):
 
         As the layers give them, (n, channels, height, width) for blocks, if not `flat`.
         """
+
+        if self.onnx is not None:
+            outputs = self.onnx(self.preprocessing(x))
+            blocks = {layer: outputs[layer.removesuffix(POOLED)] for layer in layers}
+            return {k: self._as_vectors(y, k) if flat else y for k, y in blocks.items()}
 
         def keep(layer: str, output: Any) -> torch.Tensor:
             if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):

@@ -1,0 +1,115 @@
+"""Blocks of a network, computed by onnxruntime."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ._encoder_network import POOLED, EncoderNetwork
+
+TOLERANCE = 1e-3  # relative, of a block's output
+
+
+def import_onnxruntime():
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "engine='onnx' needs onnxruntime: pip install 'skanomaly[onnx]', or pass engine='torch'"
+        ) from error
+    return onnxruntime
+
+
+class OnnxBlocks:
+    """Outputs of a network's layers for preprocessed batches, on the CPU.
+
+    Parameters
+    ----------
+    network : EncoderNetwork
+        In evaluation mode.
+    sample : tensor (n, channels, height, width)
+        Some samples, to export the network and to compare the outputs.
+    layers : list of str
+        Layers that are wanted besides the blocks with positions.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If the network cannot be exported, or does not return the same then.
+    """
+
+    def __init__(self, network: EncoderNetwork, sample: torch.Tensor, layers: Sequence[str]):
+        import_onnxruntime()
+        names = [*network.backbone.maps, *(layer.removesuffix(POOLED) for layer in layers)]
+        self.names = list(dict.fromkeys(names))
+        self._session = None
+        name = type(network.backbone.network).__name__
+        try:
+            self._model = _export(network, sample, self.names)
+            found = self(network.preprocessing(sample))
+        except Exception as error:  # the exporter raises errors of many kinds
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"backbone {name} cannot be exported to ONNX ({reason}); pass engine='torch'"
+            ) from error
+        with torch.no_grad():
+            wanted = network.feature_maps(sample, self.names, flat=False)
+        for layer, output in wanted.items():
+            if not (found[layer] - output).norm() <= TOLERANCE * output.norm():
+                raise ValueError(
+                    f"layer {layer!r} of backbone {name} is another one when exported to ONNX; "
+                    "pass engine='torch'"
+                )
+
+    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The layers' outputs for a batch of preprocessed samples."""
+        session = self._session
+        if session is None:
+            session = self._session = self._start()
+        outputs = session.run(None, {"x": x.contiguous().numpy()})
+        return {name: torch.from_numpy(y) for name, y in zip(self.names, outputs, strict=True)}
+
+    def _start(self):
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        return onnxruntime.InferenceSession(
+            self._model, options, providers=["CPUExecutionProvider"]
+        )
+
+    def __getstate__(self):
+        return {**self.__dict__, "_session": None}
+
+
+class _Blocks(nn.Module):
+    def __init__(self, network: EncoderNetwork, names: Sequence[str]):
+        super().__init__()
+        self.network = EncoderNetwork(network.backbone, nn.Identity())  # type: ignore[arg-type]
+        self.names = names
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.network.feature_maps(x, self.names, flat=False).values())
+
+
+def _export(network: EncoderNetwork, sample: torch.Tensor, names: Sequence[str]) -> bytes:
+    outputs = [f"layer_{i}" for i in range(len(names))]  # of submodules have names like "0.1"
+    model: Any = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that are constants, and of the newer exporter
+        torch.onnx.export(
+            _Blocks(network, names).eval(),
+            (network.preprocessing(sample),),
+            model,
+            dynamo=False,  # the newer one cannot follow hooks
+            input_names=["x"],
+            output_names=outputs,
+            dynamic_axes={name: {0: "n"} for name in ("x", *outputs)},
+        )
+    return model.getvalue()
