@@ -69,8 +69,8 @@ MUTATIONS = [
     Mutation(
         "onnxruntime: layers in the wrong order",
         "encoders/_onnx.py",
-        "zip(self.names, outputs, strict=True)",
-        "zip(self.names, outputs[::-1], strict=True)",
+        "dict(zip(self.names, outputs, strict=True))",
+        "dict(zip(self.names[::-1], outputs, strict=True))",
         "pretrained",
     ),
     Mutation(

@@ -20,7 +20,14 @@ from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
 CPU_BATCH_PIXELS = 8 * 224**2  # in a batch on the CPU, so that a layer's maps stay in its cache
+ONNX_BATCHES = 8  # are prepared at once, as threads of torch and of onnxruntime disturb each other
 MIN_POSITIONS = 8  # in height and width, of maps that are compared position by position
+
+
+def cpu_batch(image_size: tuple[int, ...]) -> int:
+    """Images at once whose maps stay in a CPU's cache."""
+    height, width = image_size
+    return min(max(1, CPU_BATCH_PIXELS // (height * width)), INFERENCE_BATCH)
 
 
 class BaseEncoder(TransformerMixin, BaseEstimator):
@@ -219,8 +226,9 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
             network = copy.deepcopy(network).to(device)
         size = INFERENCE_BATCH
         if device.type == "cpu" and X.ndim == 4:
-            height, width = network.preprocessing.image_size or X.shape[2:]
-            size = min(max(1, CPU_BATCH_PIXELS // (height * width)), INFERENCE_BATCH)
+            size = cpu_batch(network.preprocessing.image_size or X.shape[2:])
+            if network.onnx is not None:
+                size *= ONNX_BATCHES
         dtype = network.preprocessing.center.dtype
         with torch.inference_mode():
             for rows in gen_batches(len(X), size):

@@ -55,7 +55,7 @@ class EncoderNetwork(nn.Module):
         Its blocks are the layers ``conv_block_n``, flattened, and ``conv_block_n (1x1)``, averaged
         over positions, or ``transformer_block_n`` alike; of tables they are ``dense_block_n``.
         Submodules are layers by their names in it, too, flattened or with " (1x1)" averaged.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or Identity
         Makes of samples what the backbone takes.
     objective : Objective, optional
         The layers of its projector are ``head_layer_n``.
@@ -66,13 +66,13 @@ class EncoderNetwork(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        preprocessing: Preprocessing,
+        preprocessing: nn.Module,
         objective: Objective | None = None,
         is_of_tables: bool = False,
     ):
         super().__init__()
         self.is_of_tables = is_of_tables
-        self.preprocessing = preprocessing
+        self.preprocessing: Any = preprocessing
         self.backbone = backbone
         self.objective: Any = objective
         self.projections = nn.ModuleDict()

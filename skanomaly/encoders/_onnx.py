@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -36,6 +37,8 @@ class OnnxBlocks:
         Some samples, to export the network and to compare the outputs.
     layers : list of str
         Layers that are wanted besides the blocks with positions.
+    batch_size : int
+        Samples at once.
 
     Raises
     ------
@@ -45,8 +48,11 @@ class OnnxBlocks:
         If the network cannot be exported, or does not return the same then.
     """
 
-    def __init__(self, network: EncoderNetwork, sample: torch.Tensor, layers: Sequence[str]):
+    def __init__(
+        self, network: EncoderNetwork, sample: torch.Tensor, layers: Sequence[str], batch_size: int
+    ):
         import_onnxruntime()
+        self.batch_size = batch_size
         names = [*network.backbone.maps, *(layer.removesuffix(POOLED) for layer in layers)]
         self.names = list(dict.fromkeys(names))
         self._session = None
@@ -73,8 +79,11 @@ class OnnxBlocks:
         session = self._session
         if session is None:
             session = self._session = self._start()
-        outputs = session.run(None, {"x": x.contiguous().numpy()})
-        return {name: torch.from_numpy(y) for name, y in zip(self.names, outputs, strict=True)}
+        parts = [
+            session.run(None, {"x": part.contiguous().numpy()}) for part in x.split(self.batch_size)
+        ]
+        outputs = (torch.from_numpy(np.concatenate(y)) for y in zip(*parts, strict=True))
+        return dict(zip(self.names, outputs, strict=True))
 
     def _start(self):
         onnxruntime = import_onnxruntime()

@@ -16,7 +16,7 @@ from .._training import SeededDraws, resolve_device
 from .._validation import check_samples
 from ._architectures import load_timm, load_torchvision, timm_config
 from ._backbones import as_backbone, takes_images
-from ._base_encoder import BaseEncoder
+from ._base_encoder import BaseEncoder, cpu_batch
 from ._encoder_network import EncoderNetwork
 from ._inference import optimize_for_inference
 from ._onnx import OnnxBlocks
@@ -212,7 +212,8 @@ class PretrainedEncoder(BaseEncoder):
                 f"engine='onnx' computes on the CPU, but device={self.device!r}; pass device='cpu'"
             )
         sample = as_float(torch.from_numpy(np.array(X[:2])))
-        return OnnxBlocks(network.eval(), sample, list(self.layer_slices_))
+        size = cpu_batch(network.preprocessing.image_size or X.shape[2:])
+        return OnnxBlocks(network.eval(), sample, list(self.layer_slices_), size)
 
     def _takes_images(self) -> bool:
         return isinstance(self.backbone, str) or takes_images(self.backbone)
