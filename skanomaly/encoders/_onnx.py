@@ -100,7 +100,7 @@ class OnnxBlocks:
 class _Blocks(nn.Module):
     def __init__(self, network: EncoderNetwork, names: Sequence[str]):
         super().__init__()
-        self.network = EncoderNetwork(network.backbone, nn.Identity())  # type: ignore[arg-type]
+        self.network = EncoderNetwork(network.backbone, nn.Identity())
         self.names = names
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
