@@ -67,6 +67,7 @@ def test_readme(images):
     assert (names["detector"].predict(255 - images) == -1).all()
 
 
+@pytest.mark.filterwarnings("ignore:22 colour images are few")
 def test_user_guide(images, table):
     pytest.importorskip("matplotlib")
     X, y = np.concatenate([images, 255 - images[:4]]), np.repeat([1, -1], [24, 4])
