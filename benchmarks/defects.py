@@ -44,13 +44,13 @@ def defects(options, records):
     """
     for name in options.sets or ["magnetic_tiles"]:
         for seed in range(1 if options.small else options.seeds or 1):
-            for fit_size, make_detectors in READINGS.items():
+            for fit_size, make_methods in READINGS.items():
                 train, test, kinds, masks = read_photographs(
                     Path(options.data, name), seed, fit_size
                 )
                 if options.small:
                     train, (test, kinds, masks) = train[:9], (x[::20] for x in (test, kinds, masks))
-                for method, make in make_detectors(train, seed, options.small).items():
+                for method, make in make_methods(train, seed, options.small).items():
                     about = {"set": name, "seed": seed, "method": method}
                     if not records.has(**about):
                         rows = evaluate(make, train, test, kinds, masks)
@@ -94,19 +94,16 @@ def make_detectors(train, seed, is_small):
     pretrained = FrozenEstimator(load_efficientnet().fit(train))
     time_limit = {"max_epochs": 1} if is_small else {"max_epochs": None, "max_time": 60 * MINUTES}
 
-    def of_encoder(encoder, scorer=None):
-        return lambda: NSADetector(encoder, scorer, random_state=seed).fit(train)
-
-    found = {"pretrained, FeatureEnsemble": of_encoder(pretrained)}
+    found = {"pretrained, FeatureEnsemble": fitting(train, seed, pretrained)}
     for name, parameters in LOCAL_SCORES.items():
-        found[f"pretrained, {name}"] = of_encoder(pretrained, PatchCosine(**parameters))
+        found[f"pretrained, {name}"] = fitting(train, seed, pretrained, PatchCosine(**parameters))
     for name, options in {
         "untrained": {"max_epochs": 0},
         f"{MINUTES} minutes": time_limit,
         f"{MINUTES} minutes, tiles of 64": {"tile_size": 64, **time_limit},
     }.items():
         encoder = SelfSupervisedEncoder(augment="texture", **options)
-        found[f"{name}, PatchCosine"] = of_encoder(encoder, PatchCosine())
+        found[f"{name}, PatchCosine"] = fitting(train, seed, encoder, PatchCosine())
     return found | {"nearest pixels": lambda: PixelDistance().fit(train)}
 
 
@@ -120,11 +117,14 @@ def make_detectors_of_filled(train, seed, is_small):
         "PatchCosine, 50,000 patches, largest quarter": PatchCosine(pooling=0.25, **large),
     }
     return {
-        f"proportions kept, pretrained, {name}": (
-            lambda scorer=scorer: NSADetector(pretrained, scorer, random_state=seed).fit(train)
-        )
+        f"proportions kept, pretrained, {name}": fitting(train, seed, pretrained, scorer)
         for name, scorer in scorers.items()
     }
+
+
+def fitting(train, seed, encoder, scorer=None):
+    """A function that fits a detector."""
+    return lambda: NSADetector(encoder, scorer, random_state=seed).fit(train)
 
 
 def load_efficientnet(image_size=IMAGE_SIZE):

@@ -155,7 +155,7 @@ def load_torchvision(name: str, weights: str | os.PathLike | None = None) -> nn.
         )
     if weights is not None and os.path.exists(weights):
         module = models.get_model(name, weights=None)
-        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        _read_state(module, weights)
     else:
         known = [w.name for w in models.get_model_weights(name)]
         if weights not in (None, "DEFAULT", *known):
@@ -207,12 +207,11 @@ def load_timm(
         If the weights cannot be read or downloaded.
     """
     timm = import_timm()
-    timm_config(name)
-    is_file = weights is not None and os.path.exists(weights)
-    if not is_file and weights not in (None, "DEFAULT"):
+    file = weights if weights is not None and os.path.exists(weights) else None
+    if file is None and weights not in (None, "DEFAULT"):
         raise ValueError(f"weights={str(weights)!r} is no file; pass a file, 'DEFAULT' or None")
     try:
-        module = timm.create_model(name, pretrained=weights is not None and not is_file)
+        module = timm.create_model(name, pretrained=weights is not None and file is None)
     except OSError as error:
         raise OSError(
             f"the weights of timm:{name} cannot be downloaded ({error}); pass the path of a file "
@@ -220,8 +219,8 @@ def load_timm(
         ) from error
     except RuntimeError as error:
         raise ValueError(f"backbone='timm:{name}': {error}; pass weights=None") from error
-    if is_file and weights is not None:
-        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    if file is not None:
+        _read_state(module, file)
     module.reset_classifier(0)
     if hasattr(module, "set_input_size"):
         module.set_input_size(img_size=image_size)
@@ -243,6 +242,10 @@ def timm_config(name: str):
             f"backbone='timm:{name}' is none of timm's networks; pass one of timm.list_models()"
         )
     return timm.get_pretrained_cfg(name)
+
+
+def _read_state(module: nn.Module, file: str | os.PathLike) -> None:
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
 
 
 def _get_model(name: str, weights: str | None) -> nn.Module:

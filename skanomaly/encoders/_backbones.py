@@ -258,7 +258,7 @@ def _name_transformer_blocks(
     n = min(N_TRANSFORMER_BLOCKS, len(series))
     chosen = [len(series) * (i + 1) // n for i in range(n)]
     blocks = {f"transformer_block_{i}": series[i - 1] for i in chosen}
-    blocks[f"transformer_block_{len(series)}"] = [n for n, shape in outputs if shape == tokens][-1]
+    blocks[f"transformer_block_{len(series)}"] = [k for k, shape in outputs if shape == tokens][-1]
     return grids[0], blocks
 
 

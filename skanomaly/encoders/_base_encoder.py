@@ -24,9 +24,9 @@ ONNX_BATCHES = 8  # are prepared at once, as threads of torch and of onnxruntime
 MIN_POSITIONS = 8  # in height and width, of maps that are compared position by position
 
 
-def cpu_batch(image_size: tuple[int, ...]) -> int:
-    """Images at once whose maps stay in a CPU's cache."""
-    height, width = image_size
+def cpu_batch(network: EncoderNetwork, X: np.ndarray) -> int:
+    """Number of images like X at once whose maps stay in a CPU's cache."""
+    height, width = network.preprocessing.image_size or X.shape[2:]
     return min(max(1, CPU_BATCH_PIXELS // (height * width)), INFERENCE_BATCH)
 
 
@@ -160,12 +160,8 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         blocks = [name for name in known if not name.startswith(HEAD)]
         presets = {"all": known, "blocks": blocks, "last": blocks[-1:]}
         chosen = presets[self.layers] if isinstance(self.layers, str) else self.layers
-        may_be_submodules = self.tile_size is None
-        unknown = [
-            name
-            for name in chosen
-            if name not in known and not (may_be_submodules and network.has_layer(name))
-        ]
+        is_layer = network.has_layer if self.tile_size is None else known.__contains__
+        unknown = [name for name in chosen if not is_layer(name)]
         if unknown or not chosen:
             raise ValueError(
                 f"layers={self.layers} is not known; pass some of {known}, or names of the "
@@ -226,7 +222,7 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
             network = copy.deepcopy(network).to(device)
         size = INFERENCE_BATCH
         if device.type == "cpu" and X.ndim == 4:
-            size = cpu_batch(network.preprocessing.image_size or X.shape[2:])
+            size = cpu_batch(network, X)
             if network.onnx is not None:
                 size *= ONNX_BATCHES
         dtype = network.preprocessing.center.dtype

@@ -114,7 +114,6 @@ class EncoderNetwork(nn.Module):
 
         As the layers give them, (n, channels, height, width) for blocks, if not `flat`.
         """
-
         if self.onnx is not None:
             outputs = self.onnx(self.preprocessing(x))
             blocks = {layer: outputs[layer.removesuffix(POOLED)] for layer in layers}

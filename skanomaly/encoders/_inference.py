@@ -48,8 +48,13 @@ def optimize_for_inference(
         found = folded.to(memory_format=torch.channels_last).feature_maps(sample, layers)
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return network  # such as one that reads the weights of a batch norm
-    same = all(_are_close(found[layer], wanted[layer]) for layer in layers)
+    same = all(are_close(found[layer], wanted[layer]) for layer in layers)
     return folded if same else network
+
+
+def are_close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether a layer's outputs are the same but for rounding."""
+    return bool((found - wanted).norm() <= TOLERANCE * wanted.norm())
 
 
 def _fold_batch_norms(network: EncoderNetwork, sample: torch.Tensor, layers: Sequence[str]) -> None:
@@ -60,10 +65,6 @@ def _fold_batch_norms(network: EncoderNetwork, sample: torch.Tensor, layers: Seq
             conv.weight, conv.bias, *statistics, norm.weight, norm.bias
         )
         network.set_submodule(name, nn.Identity())
-
-
-def _are_close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    return bool((found - wanted).norm() <= TOLERANCE * wanted.norm())
 
 
 def _find_pairs(

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from ._encoder_network import POOLED, EncoderNetwork
-
-TOLERANCE = 1e-3  # relative, of a block's output
+from ._inference import are_close
 
 
 def import_onnxruntime():
@@ -57,9 +56,10 @@ class OnnxBlocks:
         self.names = list(dict.fromkeys(names))
         self._session = None
         name = type(network.backbone.network).__name__
+        x = network.preprocessing(sample)
         try:
-            self._model = _export(network, sample, self.names)
-            found = self(network.preprocessing(sample))
+            self._model = _export(network, x, self.names)
+            found = self(x)
         except Exception as error:  # the exporter raises errors of many kinds
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
@@ -68,7 +68,7 @@ class OnnxBlocks:
         with torch.no_grad():
             wanted = network.feature_maps(sample, self.names, flat=False)
         for layer, output in wanted.items():
-            if not (found[layer] - output).norm() <= TOLERANCE * output.norm():
+            if not are_close(found[layer], output):
                 raise ValueError(
                     f"layer {layer!r} of backbone {name} is another one when exported to ONNX; "
                     "pass engine='torch'"
@@ -98,6 +98,8 @@ class OnnxBlocks:
 
 
 class _Blocks(nn.Module):
+    """A network of preprocessed samples that returns layers."""
+
     def __init__(self, network: EncoderNetwork, names: Sequence[str]):
         super().__init__()
         self.network = EncoderNetwork(network.backbone, nn.Identity())
@@ -107,14 +109,14 @@ class _Blocks(nn.Module):
         return tuple(self.network.feature_maps(x, self.names, flat=False).values())
 
 
-def _export(network: EncoderNetwork, sample: torch.Tensor, names: Sequence[str]) -> bytes:
+def _export(network: EncoderNetwork, x: torch.Tensor, names: Sequence[str]) -> bytes:
     outputs = [f"layer_{i}" for i in range(len(names))]  # of submodules have names like "0.1"
     model: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that are constants, and of the newer exporter
         torch.onnx.export(
             _Blocks(network, names).eval(),
-            (network.preprocessing(sample),),
+            (x,),
             model,
             dynamo=False,  # the newer one cannot follow hooks
             input_names=["x"],

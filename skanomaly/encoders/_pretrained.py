@@ -75,9 +75,9 @@ class PretrainedEncoder(BaseEncoder):
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images if X is 2-D and each row holds the pixels of an image.
     engine : {"torch", "onnx"}, default="torch"
-        What computes the features: "onnx" is onnxruntime, an extra, which is faster on CPUs. The
-        fitted encoder then holds the network in both forms, and needs onnxruntime where it is
-        used.
+        The library that computes the features of images. "onnx" is onnxruntime, which is faster on
+        CPUs. It must be installed wherever the encoder is used, and makes its pickles twice as
+        large.
     device : str, default="auto"
         "auto" is the CUDA device if there is one, otherwise the CPU.
     random_state : int, RandomState instance or None, default=0
@@ -212,8 +212,8 @@ class PretrainedEncoder(BaseEncoder):
                 f"engine='onnx' computes on the CPU, but device={self.device!r}; pass device='cpu'"
             )
         sample = as_float(torch.from_numpy(np.array(X[:2])))
-        size = cpu_batch(network.preprocessing.image_size or X.shape[2:])
-        return OnnxBlocks(network.eval(), sample, list(self.layer_slices_), size)
+        batch_size = cpu_batch(network, X)
+        return OnnxBlocks(network.eval(), sample, list(self.layer_slices_), batch_size)
 
     def _takes_images(self) -> bool:
         return isinstance(self.backbone, str) or takes_images(self.backbone)

@@ -83,11 +83,11 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
     image_shape : tuple (height, width) or (height, width, channels), optional
         Shape of the images whose pixels are the rows of a 2-D X.
     tile_size : int, optional
-        Train on squares of so many pixels that cover the images, at least 8, for defects that are
-        small in large images. Whole images are then encoded at their full resolution, which
-        "compact" otherwise lowers to 64 pixels, memory does not grow with the images in training,
-        and `layers` are averaged over positions. Maps for local scores are those of
-        ``transform_map``. None trains on whole images.
+        Side of the squares, in pixels, on which the network is trained instead of whole images; at
+        least 8. This keeps small details of large images: "compact" then encodes whole images at
+        their full resolution instead of 64 pixels. The memory of training depends on the tiles, not
+        on the images. `layers` are averaged over positions; ``transform_map`` returns maps. None
+        trains on whole images.
     temperature : float, default=0.2
         Divides the similarities in the losses of SimCLR and "mean-shifted".
     max_epochs : int or None, default=100

@@ -21,15 +21,7 @@ def suit_a_tree(rows: np.ndarray) -> bool:
 
 
 class TreeRows:
-    """The searches of `NearestRows` by scikit-learn's k-d tree, in float64.
-
-    Parameters
-    ----------
-    rows : float array (n, d)
-        Finite rows.
-    transform : callable
-        Makes of some rows the vectors that are stored.
-    """
+    """The searches of `NearestRows`, with its parameters, by scikit-learn's k-d tree in float64."""
 
     def __init__(self, rows: np.ndarray, transform: Callable = as_float64):
         self._tree = KDTree(by_blocks(transform, rows))
