@@ -23,6 +23,7 @@ _HOME = {
     "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
+    "write_report": "report",
 }
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
+    from .report import write_report
     from .scorers import (
         CenterCosine,
         FeatureEnsemble,
@@ -52,6 +54,7 @@ __all__ = [
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
+    "write_report",
 ]
 
 

@@ -148,7 +148,10 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        scores = self._checked_scores(X, "p_values")
+        return self._p_values_of(self._checked_scores(X, "p_values"))
+
+    def _p_values_of(self, scores: Array) -> Array:
+        """p-values of samples that have these scores."""
         xp = namespace(scores)
         n_below = xp.searchsorted(xp.sort(self.training_scores_), scores, side="right")
         return xp.astype(1 + n_below, xp.float64) / (1 + self.training_scores_.shape[0])

@@ -1,0 +1,5 @@
+"""A report of scored samples: one HTML page that needs no other file."""
+
+from ._write_report import write_report
+
+__all__ = ["write_report"]
