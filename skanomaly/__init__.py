@@ -16,6 +16,7 @@ _HOME = {
     "DUMDetector": "dum",
     "EarlyStopping": "_training",
     "FeatureEnsemble": "scorers",
+    "Images": "images",
     "MahalanobisCosine": "scorers",
     "NSADetector": "nsa",
     "NeighborDistance": "scorers",
@@ -23,12 +24,14 @@ _HOME = {
     "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
+    "read_images": "images",
 }
 
 if TYPE_CHECKING:
     from ._training import EarlyStopping
     from .dum import DUMDetector
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
+    from .images import Images, read_images
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
     from .scorers import (
@@ -44,6 +47,7 @@ __all__ = [
     "DUMDetector",
     "EarlyStopping",
     "FeatureEnsemble",
+    "Images",
     "MahalanobisCosine",
     "NSADetector",
     "NeighborDistance",
@@ -52,6 +56,7 @@ __all__ = [
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
+    "read_images",
 ]
 
 

@@ -23,6 +23,7 @@ LAYERS = [
     "_base",
     "_training_rows",
     "_validation",
+    "images",
     "_whitening",
     "_nearest_rows",
     "_angles",
