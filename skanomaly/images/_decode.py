@@ -78,7 +78,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
     """The image (height, width) or (height, width, 3) in another size.
 
     It is shrunk or enlarged by bilinear interpolation with antialiasing: "stretch" changes its
-    proportions, "crop" cuts off what exceeds them, and "pad" repeats the pixels at its border.
+    proportions, "crop" cuts off what exceeds them, and "pad" mirrors the image at its border.
     """
     if pixels.shape[:2] == size:
         return pixels
@@ -92,7 +92,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
     inner = np.asarray(ImageOps.contain(image, target, Image.Resampling.BILINEAR))
     missing = [wanted - found for wanted, found in zip(size, inner.shape[:2], strict=True)]
     widths = [(n // 2, n - n // 2) for n in missing] + [(0, 0)] * (inner.ndim - 2)
-    return np.pad(inner, widths, mode="edge")
+    return np.pad(inner, widths, mode="reflect")
 
 
 def _open(path: str | os.PathLike) -> Image.Image:

@@ -49,8 +49,9 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         Size to which all images are resized; an int is a square. None takes them as they are, all
         of one size.
     resize : {"pad", "crop", "stretch"}, default="pad"
-        How. "pad" keeps all of the image and its proportions, and repeats the pixels at its border;
-        "crop" cuts off what exceeds the proportions, equally on both sides; "stretch" changes them.
+        How. "pad" keeps all of the image and its proportions, and fills what is missing with its
+        mirror image, which scores like the image itself; "crop" cuts off what exceeds the
+        proportions, equally on both sides; "stretch" changes them.
     channels : {1, 3}, optional
         1 converts colours to gray, 3 repeats gray images. None is 3 if there are colours.
     on_error : {"raise", "skip"}, default="raise"
@@ -209,8 +210,8 @@ def _choose_target(
         ]
         more = ", ..." if len(counts) > MAX_SIZES else ""
         raise ValueError(
-            f"the images have {len(counts)} sizes: {', '.join(sizes)}{more}; pass "
-            "image_size=(height, width) to resize them"
+            f"the images have {len(counts)} sizes: {', '.join(sizes)}{more}; "
+            "resize them with the image_size of read_images or NSADetector"
         )
     return Header(
         image_size or next(iter(counts), (0, 0)),
