@@ -16,6 +16,7 @@ _HOME = {
     "DUMDetector": "dum",
     "EarlyStopping": "_training",
     "FeatureEnsemble": "scorers",
+    "Images": "images",
     "MahalanobisCosine": "scorers",
     "NSADetector": "nsa",
     "NeighborDistance": "scorers",
@@ -23,6 +24,7 @@ _HOME = {
     "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
+    "read_images": "images",
     "write_report": "report",
 }
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ._training import EarlyStopping
     from .dum import DUMDetector
     from .encoders import PretrainedEncoder, SelfSupervisedEncoder
+    from .images import Images, read_images
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
     from .report import write_report
@@ -46,6 +49,7 @@ __all__ = [
     "DUMDetector",
     "EarlyStopping",
     "FeatureEnsemble",
+    "Images",
     "MahalanobisCosine",
     "NSADetector",
     "NeighborDistance",
@@ -54,6 +58,7 @@ __all__ = [
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
+    "read_images",
     "write_report",
 ]
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
 from ._sklearn_compat import Interval, StrOptions
 from ._training_rows import TrainingRows, replace_known
-from ._validation import check_table
+from ._validation import check_table, read_samples
 
 AUTO_CONTAMINATION = 0.05
 N_FOLDS = 5  # for the training scores of third-party detectors
@@ -141,17 +141,71 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             If the most anomalous training samples were left out of the fit, by `trim`: p-values of
             new samples are then too small, since those that were kept fit too well.
         """
+        return self._p_values(self._checked_scores(X, "p_values"))
+
+    def predict_frame(self, X):
+        """A table of scores, p-values, labels and nearest training samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            Samples like those of ``fit``.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            A row for each sample, with the index of X if that is a DataFrame. Its columns are
+            ``path``, the file, if X comes from files; ``score``, as ``score_samples``;
+            ``p_value``, as ``p_values``; ``label``, as ``predict``; and, from detectors that
+            search nearest training samples, ``nearest``: the position in the X of ``fit`` of the
+            nearest one, or its file if X came from files. An ensemble takes the one that most of
+            its members find.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError("predict_frame needs pandas: pip install pandas") from error
+        check_is_fitted(self)
+        X = read_samples(self, X, reset=False)
+        checked = self._check_input(X, "predict_frame")
+        known = self._find_known(checked)
+        scores, nearest = self._scores_and_nearest(checked, known)
+        scores = replace_known(known, scores, self.training_scores_)
+        index = X.index if isinstance(X, DataFrame) else None
+        columns = {
+            "score": to_numpy(scores),
+            "p_value": to_numpy(self._p_values(scores)),
+            "label": np.where(to_numpy(scores) < self.offset_, -1, 1),
+        }
+        if getattr(X, "paths", None) is not None:
+            columns = {"path": X.paths, **columns}
+        if nearest is not None:
+            paths = getattr(self, "training_paths_", None)
+            nearest = to_numpy(nearest)
+            columns["nearest"] = nearest if paths is None else np.array(paths, object)[nearest]
+        return DataFrame(columns, index=index)
+
+    def _scores_and_nearest(self, X: Array, known: np.ndarray) -> tuple[Array, Array | None]:
+        """Scores of validated samples as if they were new, and their nearest training samples.
+
+        `known` tells which training sample each of them is, or -1.
+        """
+        nearest = self.nearest_samples(X, known) if hasattr(self, "nearest_samples") else None
+        return self._score_samples(X), nearest
+
+    def _p_values(self, scores: Array) -> Array:
         if self._is_trimmed:
             warnings.warn(
                 "p-values are too small after a fit with trim, which leaves the most anomalous "
                 "training samples out; fit with trim=0 for p-values that hold",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return self._p_values_of(self._checked_scores(X, "p_values"))
-
-    def _p_values_of(self, scores: Array) -> Array:
-        """p-values of samples that have these scores."""
         xp = namespace(scores)
         n_below = xp.searchsorted(xp.sort(self.training_scores_), scores, side="right")
         return xp.astype(1 + n_below, xp.float64) / (1 + self.training_scores_.shape[0])

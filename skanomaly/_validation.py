@@ -8,19 +8,26 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
-from ._array_api import Array, floating_types, is_array_api_obj, namespace, to_numpy
+from ._array_api import (
+    BLOCK_BYTES,
+    Array,
+    floating_types,
+    is_array_api_obj,
+    namespace,
+    row_slices,
+    to_numpy,
+)
+from .images import Images, is_image_source, load_npy, read_images
 
 CHANNELS = (1, 3)
-BLOCK_IMAGES = 1024  # looked at in one go
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
 DARKEST_TRAINING = 2 / 255  # maximum of all images, below which nothing can be seen in them
 DARKEST_QUERIES = 0.01  # of the training images' maximum; black images apart
 ACCEPTED = (
-    "pass a table (n_samples, n_features), or images (n, height, width), "
-    "(n, height, width, channels) or (n, channels, height, width)"
+    "pass a table (n_samples, n_features), images (n, height, width), (n, height, width, channels) "
+    "or (n, channels, height, width), or a folder or a list of image files"
 )
 
 
@@ -111,15 +118,15 @@ def check_samples(
 ) -> np.ndarray:
     """X as a table (n, d), or as images (n, channels, height, width) of uint8 or float32.
 
-    Sets ``n_features_in_`` and ``sample_shape_``, the shape of one returned sample, when `reset`;
-    compares with them otherwise. Values are read once, in blocks, and not at all with
-    scikit-learn's ``assume_finite``.
+    Images may come from all that ``read_images`` takes. Sets ``n_features_in_`` and
+    ``sample_shape_``, the shape of one returned sample, when `reset`; compares with them otherwise.
+    Values are read once, in blocks, and not at all with scikit-learn's ``assume_finite``.
 
     Parameters
     ----------
     estimator : estimator
         The one that is being fitted or used.
-    X : array-like
+    X : array-like, or source of images
         A table or images; tensors are copied to the CPU.
     reset : bool
         True in fit.
@@ -136,7 +143,7 @@ def check_samples(
     UserWarning
         If images seem to be divided by 255 twice.
     """
-    X = _as_array(X)
+    X = _as_array(read_samples(estimator, X, reset=reset))
     shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
     if reset:
         vars(estimator).pop("_brightest", None)
@@ -168,8 +175,28 @@ def _first_not_finite(X: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(np.argmin(finite), X.shape))
 
 
+def read_samples(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Files, datasets, and images of several sizes as Images; anything else as it is.
+
+    If the estimator has the parameters `image_size` and `resize`, all images are resized. Gray
+    images are repeated as colours where colours were fitted.
+    """
+    X = load_npy(X)
+    size = getattr(estimator, "image_size", None) if hasattr(estimator, "resize") else None
+    if size is None and not is_image_source(X):
+        return X
+    if len(getattr(X, "shape", (0,))) == 2:
+        raise ValueError(f"image_size={size!r} is for images, but X is a table; pass images")
+    fitted: Any = () if reset else getattr(estimator, "sample_shape_", ())
+    channels = 3 if len(fitted) == 3 and fitted[0] == 3 else None
+    resize = getattr(estimator, "resize", "pad")
+    return read_images(X, image_size=size, resize=resize, channels=channels)
+
+
 def _as_array(X: Any) -> Any:
     """Tensors, and images in a list or in an array of objects, as an array."""
+    if isinstance(X, Images):
+        return X.pixels
     if hasattr(X, "detach"):
         return X.detach().cpu().numpy()
     dtype = getattr(X, "dtype", None)
@@ -263,7 +290,7 @@ def _range(X: np.ndarray, *, refuse_identical: bool) -> tuple[float, float]:
     low, high = np.inf, -np.inf
     all_equal = all_constant = refuse_identical
     first = None
-    for rows in gen_batches(len(X), BLOCK_IMAGES):
+    for rows in row_slices(len(X), X[:1].nbytes, BLOCK_BYTES):
         block = X[rows]
         least, largest = float(block.min()), float(block.max())
         if not np.isfinite(least + largest):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,16 @@ from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils.validation import check_memory
 
 from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
-from ._sklearn_compat import CallbackSupportMixin, HasMethods, pass_callbacks_on, with_callbacks
+from ._sklearn_compat import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    pass_callbacks_on,
+    with_callbacks,
+)
 from ._training_rows import TrainingRows, replace_known
-from ._validation import check_samples
+from ._validation import check_samples, read_samples
 from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
@@ -39,8 +47,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
 
     ``fit`` trains the encoder on X without labels, then fits the scorer on the features of X. X is
     images, (n, height, width), (n, height, width, channels) or (n, channels, height, width) of
-    uint8 or of floats in [0, 1], or a table (n, n_features), for which nothing is trained unless
-    an encoder is passed.
+    uint8 or of floats in [0, 1], a folder, a list of files or whatever else :func:`read_images`
+    reads, or a table (n, n_features), for which nothing is trained unless an encoder is passed.
 
     Training samples are scored by the nearest *other* training samples, also when they are passed
     again, as uint8 or divided by 255.
@@ -62,6 +70,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         image, pass a :class:`PatchCosine`. Parameters of a scorer that is passed are searched as
         ``scorer__n_neighbors``. Copies of third-party detectors that are fitted on four fifths of
         the training samples score the other fifth.
+    image_size : int or (height, width), optional
+        Size to which all images are resized, in ``fit`` as in all other methods; an int is a
+        square. None takes images as they are, all of one size.
+    resize : {"pad", "crop", "stretch"}, default="pad"
+        How they are resized, as :func:`read_images` describes it.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training samples beyond the threshold: on clean training data the
         false-positive rate. "auto" is 0.05. No anomalies are needed to set it.
@@ -87,6 +100,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Threshold of ``predict`` on ``score_samples``.
     sample_shape_ : tuple
         (channels, height, width) of the images or (n_features,).
+    training_paths_ : list of str or None
+        Files of the training images, if X came from files.
     n_features_in_ : int
         Number of values per sample.
     feature_names_in_ : array of str
@@ -119,6 +134,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         **OutlierDetector._parameter_constraints,
         "encoder": [HasMethods(["fit", "transform"]), None],
         "scorer": [HasMethods(["fit", "score_samples"]), None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, None],
+        "resize": [StrOptions({"pad", "crop", "stretch"})],
         "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -129,6 +146,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         encoder=None,
         scorer=None,
         *,
+        image_size=None,
+        resize="pad",
         contamination="auto",
         memory=None,
         random_state=None,
@@ -136,6 +155,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
     ):
         self.encoder = encoder
         self.scorer = scorer
+        self.image_size = image_size
+        self.resize = resize
         self.contamination = contamination
         self.memory = memory
         self.random_state = random_state
@@ -228,6 +249,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         UserWarning
             If an encoder is trained on fewer than 500 colour images by default.
         """
+        X = read_samples(self, X, reset=True)
+        self.training_paths_ = getattr(X, "paths", None)
         X = check_samples(self, X, reset=True)
         random_state = check_random_state(self.random_state)
         encoder = self._make_encoder(X)
@@ -275,11 +298,23 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         return (self._transform(X[rows]) for rows in gen_batches(len(X), _map_batch(X)))
 
     def _score_samples(self, X):
-        size = _map_batch(X) if hasattr(self.scorer_, "takes_maps") else SCORING_BATCH
-        batches = [X[rows] for rows in gen_batches(len(X), size)]
         return np.concatenate(
-            [self.scorer_.score_samples(self._transform(batch)) for batch in batches]
+            [self.scorer_.score_samples(self._transform(X[rows])) for rows in self._batches(X)]
         )
+
+    def _scores_and_nearest(self, X, known):
+        scores, nearest = [], []
+        for rows in self._batches(X):
+            features = self._transform(X[rows])
+            scores.append(self.scorer_.score_samples(features))
+            if hasattr(self.scorer_, "nearest_samples"):
+                nearest.append(self.scorer_.nearest_samples(features, known[rows]))
+        found = bool(nearest) and nearest[0] is not None
+        return np.concatenate(scores), np.concatenate(nearest) if found else None
+
+    def _batches(self, X) -> Iterator[slice]:
+        size = _map_batch(X) if hasattr(self.scorer_, "takes_maps") else SCORING_BATCH
+        return gen_batches(len(X), size)
 
     def _transform(self, X) -> Any:
         """Features of validated samples: maps or blocks for a scorer that takes them."""

@@ -24,6 +24,7 @@ LAYERS = [
     "_base",
     "_training_rows",
     "_validation",
+    "images",
     "_whitening",
     "_nearest_rows",
     "_angles",

@@ -97,7 +97,7 @@ BAD_IMAGES = [
     (COLOR[:, :2], ValueError, r"shape \(2, 2, 8, 9\) has no axis of \(1, 3\) channels"),
     (np.zeros((2, 3, 8, 3), np.uint8), ValueError, "could have its channels first or last"),
     (COLOR[None], ValueError, r"X has 5 dimensions, shape \(1, 2, 3, 8, 9\); pass a table"),
-    ([GRAY[0], GRAY[1][:5]], ValueError, "the samples of X differ in shape; pass a table"),
+    ([GRAY[0], GRAY[1][:5]], ValueError, r"2 sizes: 1 of 8 x 9 \(image 0\), 1 of 5 x 9"),
     (COLOR[0].transpose(1, 2, 0), ValueError, r"the shape \(8, 9, 3\) of a single image"),
     (np.zeros((2, 8, 9, 4), np.uint8), ValueError, r'shape \(2, 8, 9, 4\) .*\.convert\("RGB"\)'),
     (np.array(GRAY.tolist(), dtype=object), TypeError, r"object; .* such as X.astype\(np.uint8\)"),

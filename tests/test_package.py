@@ -74,7 +74,7 @@ def test_every_public_name_is_on_the_api_page():
 
 
 def test_every_parameter_and_public_method_is_documented():
-    for name in set(skanomaly.__all__) - {"__version__"}:
+    for name in sorted(set(skanomaly.__all__) - {"__version__"}):
         public = getattr(skanomaly, name)
         for parameter in inspect.signature(public).parameters:
             documented = rf"^    {parameter} : |, {parameter} : "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 LARGEST_SIDE = 256
 QUALITY = 90
@@ -17,16 +16,18 @@ OPACITY = 0.5  # of a heatmap over its image
 COLORS = np.array([[54, 14, 90], [52, 92, 140], [30, 148, 140], [104, 200, 90], [250, 230, 40]])
 
 
-def to_pixels(image: np.ndarray) -> np.ndarray:
-    """An image (channels, height, width) of uint8, or of floats in [0, 1], as (h, w, 3) uint8."""
+def thumbnail(image: np.ndarray) -> Image.Image:
+    """A picture of at most 256 pixels on each side.
+
+    Parameters
+    ----------
+    image : array (height, width), (height, width, 1) or (height, width, 3)
+        uint8, or floats in [0, 1].
+    """
     if image.dtype != np.uint8:
         image = (255 * image).round().astype(np.uint8)
-    return np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-
-
-def thumbnail(image: np.ndarray) -> Image.Image:
-    """A picture of at most 256 pixels on each side of an image as `to_pixels` takes it."""
-    picture = Image.fromarray(np.ascontiguousarray(to_pixels(image)))
+    pixels = np.broadcast_to(np.atleast_3d(image), (*image.shape[:2], 3))
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     return picture
 
@@ -40,20 +41,6 @@ def overlay(picture: Image.Image, heatmap: np.ndarray, low: float, high: float) 
     gray = np.asarray(picture.convert("L"))[:, :, None]
     mixed = (1 - OPACITY) * gray + OPACITY * colors
     return Image.fromarray(mixed.round().astype(np.uint8))
-
-
-def read_thumbnail(path: str) -> Image.Image | None:
-    """A picture of an image file; None if it is no longer there or cannot be read."""
-    try:
-        with Image.open(path) as file:
-            image: Any = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            picture = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    return picture
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -7,7 +7,6 @@ import inspect
 import os
 import platform
 import textwrap
-from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
@@ -21,9 +20,10 @@ from .. import _version
 from .._array_api import is_array_api_obj, like, namespace, to_numpy
 from .._base import OutlierDetector
 from .._sklearn_compat import safe_indexing
+from ..images import Images, read_images
 from ._agreement import agreement
 from ._figures import histogram
-from ._pictures import data_uri, gradient, overlay, read_thumbnail, thumbnail
+from ._pictures import data_uri, gradient, overlay, thumbnail
 
 DISCOVERY_RATES = (0.05, 0.1)
 N_LARGEST = 3  # contributions that are named beside a row
@@ -32,11 +32,11 @@ LONGEST_VALUE = 500  # characters of a setting
 
 
 def describe(
-    detector: OutlierDetector, X: Any, names: Any, labels: np.ndarray | None, n_shown: int
+    detector: OutlierDetector, X: Any, labels: np.ndarray | None, n_shown: int
 ) -> dict[str, Any]:
     """All that the template needs but the title."""
     scored = detector.score_samples(X)
-    scores, p_values = to_numpy(scored), to_numpy(detector._p_values_of(scored))
+    scores, p_values = to_numpy(scored), to_numpy(detector._p_values(scored))
     flagged = scores < detector.offset_
     training_scores = to_numpy(detector.training_scores_)
     sets = {"training samples": training_scores}
@@ -48,6 +48,9 @@ def describe(
     n_normal = min(n_shown, len(scores) - n_anomalous)
     order = np.argsort(scores, kind="stable")
     shown = np.concatenate([order[:n_anomalous], order[len(scores) - n_normal :][::-1]])
+    names = getattr(X, "paths", None)
+    if hasattr(X, "iloc"):
+        names = X.index
     entries = [
         {
             "name": str(i if names is None else names[i]),
@@ -84,6 +87,8 @@ def describe(
 def _take(X: Any, index: np.ndarray) -> Any:
     if isinstance(X, dict):
         return {name: _take(rows, index) for name, rows in X.items()}
+    if isinstance(X, Images):
+        return X[index]
     if is_array_api_obj(X):
         return namespace(X).take(X, like(index, X), axis=0)
     return safe_indexing(X, index)
@@ -93,13 +98,16 @@ def _explain_entries(
     entries: list[dict], detector: Any, rows: Any, n_anomalous: int
 ) -> dict[str, Any]:
     """Add to entries what explains them; what the template needs besides."""
-    explanation = _explain(detector, rows)
-    _add_nearest(entries, explanation, getattr(detector, "training_paths_", None))
+    checked = detector._check_input(rows, "explain")
     has_images = len(getattr(detector, "sample_shape_", ())) == 3
+    _add_nearest(entries, detector, checked, has_images)
+    explanation = Bunch(members=[], contributions=None, heatmaps=None)
+    if hasattr(detector, "explain"):
+        explanation |= detector.explain(rows)
     has_parts = len(explanation.members) > 1
     folder, scale = "", None
     if has_images:
-        scale = _add_pictures(entries, detector, rows, explanation.heatmaps)
+        scale = _add_pictures(entries, checked, explanation.heatmaps)
         folder = _shorten_paths(entries)
     elif has_parts:
         _add_largest(entries, explanation)
@@ -112,39 +120,37 @@ def _explain_entries(
     }
 
 
-def _explain(detector: OutlierDetector, rows: Any) -> Bunch:
-    """The explanation of a detector, or as much of one as it has."""
-    if hasattr(detector, "explain"):
-        explanation = detector.explain(rows)
-    else:
-        neighbors = {"": detector.kneighbors(rows)} if hasattr(detector, "kneighbors") else {}
-        explanation = Bunch(members=[], contributions=None, neighbors=neighbors)
-    explanation.setdefault("heatmaps", None)
-    return explanation
-
-
-def _add_nearest(entries: list[dict], explanation: Bunch, paths: Any) -> None:
-    """The training sample that most members find nearest, by its path or its position."""
-    first = [to_numpy(index)[:, 0] for _, index in explanation.neighbors.values()]
+def _add_nearest(entries: list[dict], detector: Any, checked: Any, has_images: bool) -> None:
+    """The nearest training sample as in `predict_frame`: its file or position, and its picture."""
+    _, nearest = detector._scores_and_nearest(checked, detector._find_known(checked))
+    paths = getattr(detector, "training_paths_", None)
     for place, entry in enumerate(entries):
-        # of those that are named equally often, the first member's
-        votes = Counter(int(index[place]) for index in first).most_common(1)
-        nearest = votes[0][0] if votes else None
-        has_path = nearest is not None and paths is not None
-        entry["nearest"] = str(paths[nearest]) if has_path else nearest
-        picture = read_thumbnail(entry["nearest"]) if has_path else None
-        entry["nearest_picture"] = None if picture is None else data_uri(picture)
+        entry["nearest"] = entry["nearest_picture"] = None
+        if nearest is not None:
+            position = int(nearest[place])
+            entry["nearest"] = position if paths is None else paths[position]
+        if has_images and isinstance(entry["nearest"], str):
+            entry["nearest_picture"] = _read_picture(entry["nearest"], detector)
+
+
+def _read_picture(path: str, detector: Any) -> str | None:
+    """A file as the detector sees it; None if it is no longer there or cannot be read."""
+    channels, *size = detector.sample_shape_
+    resize = getattr(detector, "resize", "pad")
+    try:
+        images = read_images([path], image_size=size, resize=resize, channels=channels)
+    except (OSError, ValueError):
+        return None
+    return data_uri(thumbnail(images.pixels[0]))
 
 
 def _add_pictures(
-    entries: list[dict], detector: Any, rows: Any, heatmaps: np.ndarray | None
+    entries: list[dict], images: np.ndarray, heatmaps: np.ndarray | None
 ) -> tuple[float, float] | None:
     """Pictures of images, and of their heatmaps; the least and the largest angle of all."""
-    with config_context(assume_finite=True):  # they were checked
-        images = detector._validate_input(rows, reset=False)
     scale = None if heatmaps is None else (float(heatmaps.min()), float(heatmaps.max()))
     for place, entry in enumerate(entries):
-        picture = thumbnail(images[place])
+        picture = thumbnail(images[place].transpose(1, 2, 0))
         entry["picture"], entry["heatmap"] = data_uri(picture), None
         if heatmaps is not None and scale is not None:
             entry["heatmap"] = data_uri(overlay(picture, heatmaps[place], *scale))

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import OutlierDetector
 from .._sklearn_compat import num_samples
+from .._validation import read_samples
 from ._sections import describe
 
 
@@ -34,7 +35,7 @@ def write_report(detector, X, path, *, y=None, n_images=12, title=None):
     detector : outlier detector
         A fitted detector of this package.
     X : images, array-like of shape (n_samples, n_features), or dict of str to such arrays
-        Samples as the detector scores them.
+        Samples as the detector scores them, such as a folder of images.
     path : path-like
         File to write. It is replaced as a whole, when the page is complete.
     y : array-like of shape (n_samples,), optional
@@ -53,6 +54,11 @@ def write_report(detector, X, path, *, y=None, n_images=12, title=None):
     OSError
         If the file cannot be written, naming its path. Whether its folder exists and can be
         written to is found out before anything is scored.
+
+    Warns
+    -----
+    UserWarning
+        If training samples were left out of the fit by `trim`, as of ``p_values``.
 
     Examples
     --------
@@ -73,32 +79,21 @@ def write_report(detector, X, path, *, y=None, n_images=12, title=None):
             f"detector is {type(detector).__name__}; pass a fitted outlier detector of skanomaly"
         )
     check_is_fitted(detector)
-    samples, names = _unpack(X)
-    n_samples = _count(samples)
-    if n_samples == 0:
-        raise ValueError("X has no samples; pass at least one")
     if not isinstance(n_images, Integral) or n_images < 1:
         raise ValueError(f"n_images={n_images!r}; pass an int of at least 1")
-    labels = None if y is None else _check_labels(y, n_samples)
     with _replacing(Path(path)) as file:
-        page = describe(detector, samples, names, labels, int(n_images))
+        X = read_samples(detector, X, reset=False)
+        n_samples = _count(X)
+        if n_samples == 0:
+            raise ValueError("X has no samples; pass at least one")
+        labels = None if y is None else _check_labels(y, n_samples)
+        page = describe(detector, X, labels, int(n_images))
         page["title"] = title or f"{type(detector).__name__}: {n_samples} samples"
         file.write(_template().render(page))
 
 
-def _unpack(X: Any) -> tuple[Any, Any]:
-    """The samples of X, and their names if they have any."""
-    if getattr(X, "paths", None) is not None:
-        return X.pixels, X.paths
-    if hasattr(X, "iloc"):
-        return X, X.index
-    return getattr(X, "pixels", X), None
-
-
-def _count(samples: Any) -> int:
-    if isinstance(samples, dict):
-        samples = next(iter(samples.values()), ())
-    return num_samples(samples)
+def _count(X: Any) -> int:
+    return num_samples(next(iter(X.values()), ()) if isinstance(X, dict) else X)
 
 
 def _check_labels(y: Any, n_samples: int) -> np.ndarray:

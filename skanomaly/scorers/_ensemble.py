@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from scipy.stats import mode
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
@@ -210,6 +211,18 @@ class FeatureEnsemble(Scorer, BaseComposition):
         contributions = replace_known(
             own, self._contributions(blocks), self._training_contributions
         )
+        return Bunch(
+            members=[f"{group}/{name}" for group, name, _ in self.members_],
+            contributions=contributions,
+            neighbors=self._neighbors(blocks, own),
+        )
+
+    def nearest_samples(self, X: dict[str, Array], own: np.ndarray) -> np.ndarray | None:
+        """Position of the training sample that most members find nearest; `own` as above."""
+        found = [to_numpy(index[:, 0]) for _, index in self._neighbors(X, own).values()]
+        return mode(np.stack(found, axis=1), axis=1).mode if found else None
+
+    def _neighbors(self, blocks: dict[str, Array], own: np.ndarray) -> dict[str, tuple]:
         place = own
         if self._kept is not None:  # members know the positions among the rows that were kept
             kept = to_numpy(self._kept)
@@ -220,11 +233,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
             if hasattr(scorer, "neighbors_in_block"):
                 distances, index = scorer.neighbors_in_block(Block(blocks[group]), place)
                 neighbors[f"{group}/{name}"] = distances, positions_in(self._kept, index)
-        return Bunch(
-            members=[f"{group}/{name}" for group, name, _ in self.members_],
-            contributions=contributions,
-            neighbors=neighbors,
-        )
+        return neighbors
 
     def _score_samples(self, X: dict[str, Array]) -> Array:
         xp = namespace(next(iter(X.values())))

@@ -59,6 +59,10 @@ class NeighborScorer(BlockScorer):
         distances = self._from_euclidean(distances)
         return leave_one_out(distances, positions_in(self._kept, indices), own)
 
+    def nearest_samples(self, X: Array, own: np.ndarray) -> Array:
+        """Position of the training sample nearest to each validated one; `own` as above."""
+        return self.neighbors_in_block(Block(X), own)[1][:, 0]
+
     def _fit_rows(self, block: Block) -> Array:
         n_samples = block.rows.shape[0]
         if self.n_neighbors >= n_samples:

@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 from scipy.ndimage import uniform_filter
+from scipy.stats import mode
 from sklearn.utils import check_random_state
 
 from .._angles import angle_of_chord, directions
@@ -213,12 +214,20 @@ class PatchCosine(OutlierDetector):
 
     def angles(self, maps: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Angles (n, height, width) of maps; `own` tells which training image each is, or -1."""
-        parts = []
+        chords = np.concatenate([chords for chords, _ in self._nearest_patches(maps, own)])
+        return angle_of_chord(chords).reshape(-1, *self.map_shape_[1:])
+
+    def nearest_samples(self, X: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Position of the training image that has most of the nearest patches; `own` as above."""
+        index = np.concatenate([index for _, index in self._nearest_patches(X, own)])
+        return mode(self._image[index].reshape(len(X), -1), axis=1).mode
+
+    def _nearest_patches(
+        self, maps: np.ndarray, own: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for part in _parts(maps):
             queries = self._vectors(self._patches(maps[part]))
-            chords, _ = self._bank.nearest_where(queries, 1, self._comparison(own[part]))
-            parts.append(angle_of_chord(chords).reshape(-1, *self.map_shape_[1:]))
-        return np.concatenate(parts)
+            yield self._bank.nearest_where(queries, 1, self._comparison(own[part]))
 
     def _comparison(self, own: np.ndarray) -> Callable | None:
         """Tells which patches are compared: those of other images, and of places nearby."""
