@@ -32,6 +32,48 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "report: the most normal images first",
+        "report/_sections.py",
+        'np.argsort(scores, kind="stable")',
+        'np.argsort(-scores, kind="stable")',
+        "report",
+    ),
+    Mutation(
+        "report: names of files are not escaped",
+        "report/_write_report.py",
+        "autoescape=True",
+        "autoescape=False",
+        "report",
+    ),
+    Mutation(
+        "report: each heatmap has a scale of its own",
+        "report/_sections.py",
+        "heatmaps[place], *scale)",
+        "heatmaps[place], heatmaps[place].min(), heatmaps[place].max())",
+        "report",
+    ),
+    Mutation(
+        "report: p-values are cut without a correction for their number",
+        "report/_sections.py",
+        "adjusted = false_discovery_control(p_values)",
+        "adjusted = p_values",
+        "report",
+    ),
+    Mutation(
+        "report: a failure leaves the unfinished file behind",
+        "report/_write_report.py",
+        "partial.unlink(missing_ok=True)",
+        "pass",
+        "report",
+    ),
+    Mutation(
+        "report: the ROC curve is that of the normal samples",
+        "report/_agreement.py",
+        "roc_curve(is_anomaly, -scores)",
+        "roc_curve(~is_anomaly, -scores)",
+        "report",
+    ),
+    Mutation(
         "images: files in the order of the disk",
         "images/_sources.py",
         "found = sorted(file for file in files",
