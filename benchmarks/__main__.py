@@ -76,6 +76,12 @@ EXPERIMENTS = {
     "growth": Experiment(
         "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
     ),
+    "files": Experiment(
+        "files:files", (), "folders beside arrays and torchvision's loader (10 min)"
+    ),
+    "files-memory": Experiment(
+        "files:files_memory", ("methods",), "memory of large folders and mapped files (1 h)"
+    ),
     "memory": Experiment("growth:memory", (), "peak memory of 60,000 images (40 min)"),
     "dum-images": Experiment(
         "dum_images:dum_images", FILTERS, "DUM's Tables 1 and 3 in small (30 min)"

@@ -31,6 +31,8 @@ def write(folder):
         ("pretrained-speed", "Pretrained features", render_pretrained),
         ("growth", "Growth", render_growth),
         ("memory", "Memory", render_memory),
+        ("files", "Files", render_files),
+        ("files-memory", "Images larger than memory", render_files_memory),
         ("diagnostics", "Accuracy of the concentration", render_concentration),
         ("projection", "Projection", render_projection),
     ):
@@ -211,6 +213,29 @@ def plot_growth(rows, path):
     axes[1, 0].set_ylabel("peak memory beyond the data, MiB")
     axes[0, 0].legend()
     page.savefig(path, dpi=80, metadata={"Software": None})
+
+
+def render_files(rows):
+    """Seconds of each step, beside those of the other method."""
+    rows = take_last(rows, "step", "method")
+    cells = rows.assign(seconds=rows["seconds"].map(number)).set_index(["step", "method"])
+    cells = cells[["files", "pixels", "seconds"]]
+    cells.index = [f"{step}, {method}" for step, method in cells.index]
+    return table(cells)
+
+
+def render_files_memory(rows):
+    """Memory and seconds of each source."""
+    rows = take_last(rows, "source", "step").set_index(["source", "step"])
+    rows.index = [f"{step}, {source}" for source, step in rows.index]
+    columns = {
+        "images": "images",
+        "pixels": "pixels",
+        "input_gb": "size, GB",
+        "memory_mib": "memory beyond the page cache, MiB",
+        "seconds": "seconds",
+    }
+    return table(rows[list(columns)].rename(columns=columns))
 
 
 def render_memory(rows):

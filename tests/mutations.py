@@ -32,6 +32,62 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "images: files in the order of the disk",
+        "images/_sources.py",
+        "found = sorted(file for file in files",
+        "found = list(file for file in reversed(files)",
+        "images",
+    ),
+    Mutation(
+        "images: links in circles",
+        "images/_sources.py",
+        "                seen.add(target)\n",
+        "",
+        "images",
+    ),
+    Mutation(
+        "images: rotated as the sensor was",
+        "images/_decode.py",
+        "    image = ImageOps.exif_transpose(image)\n",
+        "",
+        "images",
+    ),
+    Mutation(
+        "images: what is transparent shows",
+        "images/_decode.py",
+        "if image.has_transparency_data:",
+        "if False:",
+        "images",
+    ),
+    Mutation(
+        "images: padded by black",
+        "images/_decode.py",
+        'mode="reflect"',
+        'mode="constant"',
+        "images",
+    ),
+    Mutation(
+        "images: skipped files shift the others",
+        "images/_read.py",
+        "            pixels[row] = pixels[kept]\n",
+        "            pass\n",
+        "images",
+    ),
+    Mutation(
+        "images: gray queries are not repeated as colours",
+        "_validation.py",
+        "channels = 3 if len(fitted) == 3",
+        "channels = 3 if len(fitted) == 9",
+        "images",
+    ),
+    Mutation(
+        "predict_frame: training images are their own neighbours",
+        "nsa.py",
+        "self.scorer_.nearest_samples(features, known[rows])",
+        "self.scorer_.nearest_samples(features, 0 * known[rows] - 1)",
+        "images",
+    ),
+    Mutation(
         "ensemble: the nearest sample alone for robust, too",
         "scorers/_ensemble.py",
         "max(1, int(share * n_samples))",

@@ -1,6 +1,7 @@
 """The benchmarks of speed and memory, and those of DUM on images."""
 
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import (
     dum_images,
+    files,
     growth,
     memory,
     pretrained,
@@ -211,6 +213,28 @@ class TestMemory:
         assert all(row["memory_mib"] >= 0 and row["seconds"] > 0 for row in rows)
 
 
+class TestFiles:
+    def test_speed(self, options, records):
+        files.files(options, records)
+        rows = records.rows.set_index(["step", "method"])
+        assert len(rows) == 6 and (rows["seconds"] > 0).all()
+
+    @needs_linux
+    def test_memory(self, options, records):
+        files.files_memory(options, records)
+        rows = records.rows.set_index(["source", "step"])
+        assert len(rows) == 4 and (rows["memory_mib"] >= 0).all()
+        assert rows.loc[("mapped file", "fit"), "images"] == 100
+
+    @needs_linux
+    def test_anonymous_memory(self):
+        with memory.PeakAnonymousMemory() as peak:
+            block = np.ones(50 * 2**17)
+            time.sleep(0.1)
+            del block
+        assert 40 < peak.mib < 60
+
+
 class TestDUMImages:
     def test_rows(self, options, images, records, monkeypatch):
         quick = DUMDetector(n_estimators=1, max_epochs=1, scaling="whitened", random_state=0)
@@ -330,7 +354,7 @@ class TestPages:
         assert "| cifar10 1, float32 | 60.0 | 65.0 | 81.5 (30 s) |" in page
         assert "| skanomaly | 3 | 1.5 | 9.5 |" in page
         assert "| random, skanomaly | 1e-08 | 1.0 |" in page
-        assert page.count("Not run.") == 6 and "at abc, 2 cores of cpu" in page
+        assert page.count("Not run.") == 8 and "at abc, 2 cores of cpu" in page
 
     def test_growth_and_scoring(self, folder):
         steps = (("embedding", 1.0, None), ("all blocks", 2.0, 1.0), ("ensemble", 5.0, 2.5))

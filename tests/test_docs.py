@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.utils import Bunch
 
 from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder, datasets
@@ -67,15 +68,25 @@ def test_readme(images):
     assert (names["detector"].predict(255 - images) == -1).all()
 
 
+def save_photographs(images):
+    """In the folders that the page names, of different sizes."""
+    for i, image in enumerate(images.repeat(3, axis=1).repeat(3, axis=2)):
+        folder = Path("parts/train/good" if i < 20 else "parts/test")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[: 30 + i]).save(folder / f"{i:02}.png")
+
+
 @pytest.mark.filterwarnings("ignore:22 colour images are few")
 def test_user_guide(images, table):
     pytest.importorskip("matplotlib")
+    save_photographs(images)
     X, y = np.concatenate([images, 255 - images[:4]]), np.repeat([1, -1], [24, 4])
     options = {"images": images, "images_new": 255 - images, "X": X, "y": y}
     names = run_page("docs/user_guide.md", **options, table=table, embeddings=table)
     assert names["explanation"].heatmaps.shape == images.shape
     assert names["search"].best_score_ > 0.9
-    assert os.listdir() == ["cache"]
+    assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
+    assert sorted(os.listdir()) == ["cache", "parts"]
 
 
 def test_page_on_scores(images, rng):

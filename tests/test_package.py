@@ -73,7 +73,7 @@ def test_every_public_name_is_on_the_api_page():
 
 
 def test_every_parameter_and_public_method_is_documented():
-    for name in skanomaly.__all__[:-1]:
+    for name in sorted(set(skanomaly.__all__) - {"__version__"}):
         cls = getattr(skanomaly, name)
         for parameter in cls().get_params(deep=False) if hasattr(cls, "get_params") else []:
             assert re.search(rf"^    {parameter} : |, {parameter} : ", cls.__doc__, re.M), parameter
