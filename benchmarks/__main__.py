@@ -30,9 +30,7 @@ EXPERIMENTS = {
     "tables": Experiment(
         "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
     ),
-    "defects": Experiment(
-        "defects:defects", ("sets", "seeds"), "defects in photographs with masks (40 min)"
-    ),
+    "defects": Experiment("defects:defects", FILTERS, "defects in photographs with masks (40 min)"),
     "situations": Experiment(
         "situations:situations", FILTERS, "which detector suits which images (2 h)"
     ),

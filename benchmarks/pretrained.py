@@ -53,7 +53,7 @@ def make_contestants(n_images, size):
         for batch in BATCHES
     }
     onnx = encoders["onnx"].network_.onnx
-    contestants["onnxruntime", onnx.batch_size] = lambda _: onnx(x)
+    contestants["onnxruntime", onnx.batch_size] = lambda _: onnx(x, onnx.names)
     for engine, encoder in encoders.items():
         for method in (encoder.transform_blocks, encoder.transform_map):
             name = f"{method.__name__}, {engine}"

@@ -167,8 +167,8 @@ MUTATIONS = [
     Mutation(
         "onnxruntime: layers in the wrong order",
         "encoders/_onnx.py",
-        "dict(zip(self.names, outputs, strict=True))",
-        "dict(zip(self.names[::-1], outputs, strict=True))",
+        "dict(zip(layers, map(torch.from_numpy, outputs), strict=True))",
+        "dict(zip(layers[::-1], map(torch.from_numpy, outputs), strict=True))",
         "pretrained",
     ),
     Mutation(

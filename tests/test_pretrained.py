@@ -21,6 +21,7 @@ from skanomaly import (
     PretrainedEncoder,
     SelfSupervisedEncoder,
 )
+from skanomaly.encoders import _base_encoder
 from skanomaly.encoders._backbones import as_backbone
 
 
@@ -150,9 +151,11 @@ def test_weights_of_timm_that_are_not_there(raised, expected, message, monkeypat
         PretrainedEncoder("timm:resnet10t").fit(images)
 
 
+@pytest.mark.parametrize("batch_pixels", [1, 8 * 224**2])  # one image at once, or all
 @pytest.mark.parametrize("layers", ["blocks", ["2", "conv_block_1 (1x1)"]])
-def test_onnx_returns_what_torch_returns(network, layers, images):
+def test_onnx_returns_what_torch_returns(network, layers, batch_pixels, images, monkeypatch):
     pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(_base_encoder, "CPU_BATCH_PIXELS", batch_pixels)
     encoder = PretrainedEncoder(network, layers=layers, image_size=16, max_map_width=64)
     expected = encoder.fit(images).transform(images)
     maps = encoder.transform_map(images)

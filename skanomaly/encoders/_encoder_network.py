@@ -115,9 +115,7 @@ class EncoderNetwork(nn.Module):
         As the layers give them, (n, channels, height, width) for blocks, if not `flat`.
         """
         if self.onnx is not None:
-            outputs = self.onnx(self.preprocessing(x))
-            blocks = {layer: outputs[layer.removesuffix(POOLED)] for layer in layers}
-            return {k: self._as_vectors(y, k) if flat else y for k, y in blocks.items()}
+            return self._feature_maps_by_onnx(x, layers, flat)
 
         def keep(layer: str, output: Any) -> torch.Tensor:
             if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != len(x):
@@ -138,6 +136,17 @@ class EncoderNetwork(nn.Module):
         if unused:
             raise ValueError(f"layers={unused} of the backbone are not used; pass others")
         return {layer: outputs[layer] for layer in layers}
+
+    def _feature_maps_by_onnx(
+        self, x: torch.Tensor, layers: Sequence[str], flat: bool
+    ) -> dict[str, torch.Tensor]:
+        blocks = {layer: layer.removesuffix(POOLED) for layer in layers}
+        parts = self.onnx(self.preprocessing(x), list(dict.fromkeys(blocks.values())))
+        # part by part, since their maps stay in the cache and are large to join
+        return {
+            layer: torch.cat([self._as_vectors(y[name], layer) if flat else y[name] for y in parts])
+            for layer, name in blocks.items()
+        }
 
     def layer_module(self, layer: str) -> nn.Module:
         """The submodule that returns a layer."""

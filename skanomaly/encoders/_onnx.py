@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from ._encoder_network import POOLED, EncoderNetwork
 from ._inference import are_close
+
+_OUTPUT = "layer_{}"  # as submodules have names like "0.1"
 
 
 def import_onnxruntime():
@@ -59,7 +60,7 @@ class OnnxBlocks:
         x = network.preprocessing(sample)
         try:
             self._model = _export(network, x, self.names)
-            found = self(x)
+            parts = self(x, self.names)
         except Exception as error:  # the exporter raises errors of many kinds
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
@@ -68,22 +69,25 @@ class OnnxBlocks:
         with torch.no_grad():
             wanted = network.feature_maps(sample, self.names, flat=False)
         for layer, output in wanted.items():
-            if not are_close(found[layer], output):
+            if not are_close(torch.cat([part[layer] for part in parts]), output):
                 raise ValueError(
                     f"layer {layer!r} of backbone {name} is another one when exported to ONNX; "
                     "pass engine='torch'"
                 )
 
-    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The layers' outputs for a batch of preprocessed samples."""
+    def __call__(self, x: torch.Tensor, layers: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+        """The layers' outputs for preprocessed samples, of so many as `batch_size` at once."""
         session = self._session
         if session is None:
             session = self._session = self._start()
-        parts = [
-            session.run(None, {"x": part.contiguous().numpy()}) for part in x.split(self.batch_size)
-        ]
-        outputs = (torch.from_numpy(np.concatenate(y)) for y in zip(*parts, strict=True))
-        return dict(zip(self.names, outputs, strict=True))
+        names = [_OUTPUT.format(self.names.index(layer)) for layer in layers]
+        options = import_onnxruntime().RunOptions()
+        options.only_execute_path_to_fetches = True
+        parts = []
+        for part in x.split(self.batch_size):
+            outputs = session.run(names, {"x": part.contiguous().numpy()}, options)
+            parts.append(dict(zip(layers, map(torch.from_numpy, outputs), strict=True)))
+        return parts
 
     def _start(self):
         onnxruntime = import_onnxruntime()
@@ -110,7 +114,7 @@ class _Blocks(nn.Module):
 
 
 def _export(network: EncoderNetwork, x: torch.Tensor, names: Sequence[str]) -> bytes:
-    outputs = [f"layer_{i}" for i in range(len(names))]  # of submodules have names like "0.1"
+    outputs = [_OUTPUT.format(i) for i in range(len(names))]
     model: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that are constants, and of the newer exporter

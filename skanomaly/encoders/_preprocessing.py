@@ -49,9 +49,9 @@ class Preprocessing(nn.Module):
                 x, self.image_size, mode="bilinear", align_corners=False, antialias=True
             )
         center, scale = (values.view(1, -1, 1, 1) for values in (self.center, self.scale))
-        return (x - center) / scale  # one channel becomes as many as there are centers
+        return (x - center).div_(scale)  # one channel becomes as many as there are centers
 
 
 def as_float(batch: torch.Tensor) -> torch.Tensor:
     """Images of uint8 as floats in [0, 1]; others as they are."""
-    return batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
