@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "skanomaly"
 # top to bottom, as CONTRIBUTING.md lists them: modules and packages import from those below
 LAYERS = [
+    "tables",
     "nsa",
     "dum",
     "_uncertainty",
@@ -23,6 +24,7 @@ LAYERS = [
     "_base",
     "_training_rows",
     "_validation",
+    "_frames",
     "images",
     "_whitening",
     "_nearest_rows",
