@@ -84,6 +84,7 @@ def test_user_guide(images, table):
     options = {"images": images, "images_new": 255 - images, "X": X, "y": y}
     names = run_page("docs/user_guide.md", **options, table=table, embeddings=table)
     assert names["explanation"].heatmaps.shape == images.shape
+    assert names["result"]["nearest"].between(0, 119).all()
     assert names["search"].best_score_ > 0.9
     assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
     assert sorted(os.listdir()) == ["cache", "parts", "report.html"]

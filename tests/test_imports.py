@@ -12,6 +12,7 @@ PACKAGE = ROOT / "skanomaly"
 # top to bottom, as CONTRIBUTING.md lists them: modules and packages import from those below
 LAYERS = [
     "report",
+    "tables",
     "nsa",
     "dum",
     "_uncertainty",
@@ -24,6 +25,7 @@ LAYERS = [
     "_base",
     "_training_rows",
     "_validation",
+    "_frames",
     "images",
     "_whitening",
     "_nearest_rows",
