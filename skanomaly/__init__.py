@@ -25,6 +25,7 @@ _HOME = {
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
     "read_images": "images",
+    "write_report": "report",
 }
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .images import Images, read_images
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
+    from .report import write_report
     from .scorers import (
         CenterCosine,
         FeatureEnsemble,
@@ -57,6 +59,7 @@ __all__ = [
     "SelfSupervisedEncoder",
     "__version__",
     "read_images",
+    "write_report",
 ]
 
 

@@ -86,7 +86,7 @@ def test_user_guide(images, table):
     assert names["explanation"].heatmaps.shape == images.shape
     assert names["search"].best_score_ > 0.9
     assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
-    assert sorted(os.listdir()) == ["cache", "parts"]
+    assert sorted(os.listdir()) == ["cache", "parts", "report.html"]
 
 
 def test_page_on_scores(images, rng):

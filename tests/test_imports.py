@@ -13,6 +13,7 @@ PACKAGE = ROOT / "skanomaly"
 LAYERS = [
     "__main__",
     "cli",
+    "report",
     "nsa",
     "dum",
     "_uncertainty",
