@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +93,14 @@ def run(options: argparse.Namespace) -> None:
 def _fit_table(options: argparse.Namespace) -> Any:
     table = read_table(options.source)
     say(f"{options.source}: {len(table)} rows of {table.shape[1]} columns")
-    from ..nsa import NSADetector
+    from .. import NSADetector, make_table_pipeline
 
-    numbers = table.select_dtypes(["number", "bool"])
-    left_out = [str(name) for name in table.columns if name not in numbers.columns]
-    if not numbers.shape[1]:
-        raise ValueError(f"{options.source} has no column of numbers, only {', '.join(left_out)}")
-    if left_out:
-        warnings.warn(f"columns without numbers are left out: {', '.join(left_out)}", stacklevel=2)
     detector = NSADetector(contamination=options.contamination, random_state=options.seed)
-    return detector.fit(numbers)
+    numbers = table.select_dtypes(["number", "bool"])
+    if numbers.shape[1] == table.shape[1] and not table.isna().any(axis=None):
+        return detector.fit(table)
+    say("columns of strings or dates, or with gaps, are encoded as numbers")
+    return make_table_pipeline(detector).fit(table)
 
 
 def _fit_images(options: argparse.Namespace) -> Any:

@@ -55,7 +55,7 @@ def _describe(model: Any, path: str) -> Iterator[tuple[str, Any]]:
         names = getattr(model, "feature_names_in_", None)
         columns = model.n_features_in_ if names is None else ", ".join(map(str, names))
         yield "columns", columns
-    share = detector._rate
-    yield "threshold", f"{detector.offset_:.6g}, below which {share:.3g} of them were"
+    share = f"{100 * detector._rate:.3g} % of the training samples were"
+    yield "threshold", f"{detector.offset_:.6g}; samples below are outliers, as {share}"
     versions = [f"{package} {metadata.version(package)}" for package in PACKAGES]
     yield "versions here", ", ".join([f"Python {platform.python_version()}", *versions])

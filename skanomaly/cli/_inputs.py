@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".parquet")
 MAX_NAMED = 10  # columns in a message
+OTHER_SEPARATORS = (";", "\t", "|")
 UNNAMED = "Unnamed: 0"  # what pandas calls an index without a name, after writing and reading it
 
 
@@ -58,7 +59,14 @@ def read_table(source: str) -> pd.DataFrame:
         raise ValueError(f"{source} cannot be read as a table: {error}") from error
     if table.empty:
         raise ValueError(f"{source} has no rows; pass a table with a line of names and one a row")
-    if table.columns[0] == UNNAMED:
+    names = [str(name) for name in table.columns]
+    separators = [sign for sign in OTHER_SEPARATORS if len(names) == 1 and sign in names[0]]
+    if separators:
+        raise ValueError(
+            f"{source} has one column, {names[0]!r}; separate columns by commas instead of "
+            f"{separators[0]!r}"
+        )
+    if names[0] == UNNAMED:
         warnings.warn(f"{source}: the first column has no name and is left out", stacklevel=2)
         table = table.drop(columns=UNNAMED)
     return table
@@ -108,8 +116,8 @@ def read_pictures(source: str, detector: Any, on_error: str) -> Images:
 
 def describe_images(images: Images, source: str) -> None:
     """Say what was read."""
-    height, width = images.shape[1:3]
-    kind = "colour" if len(images.shape) == 4 else "gray"
+    _, height, width, *colors = images.shape
+    kind = "colour" if colors else "gray"
     say(f"{source}: {len(images)} {kind} images, as {height} x {width} pixels")
 
 

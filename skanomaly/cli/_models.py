@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ._outputs import replacing_file
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .._base import OutlierDetector
 
 TRUST = "A model is a program: load only models from people you trust."
@@ -53,6 +55,11 @@ def detector_of(model: Any) -> OutlierDetector:
     from sklearn.pipeline import Pipeline
 
     return model.steps[-1][1] if isinstance(model, Pipeline) else model
+
+
+def features_of(model: Any, table: pd.DataFrame) -> Any:
+    """What the detector of a model scores of a table."""
+    return table if detector_of(model) is model else model[:-1].transform(table)
 
 
 def is_of_images(model: Any) -> bool:

@@ -14,7 +14,7 @@ from ._inputs import (
     read_table,
 )
 from ._messages import say
-from ._models import TRUST, check_kind, load_model
+from ._models import TRUST, check_kind, detector_of, features_of, load_model
 from ._options import add_model_and_source, add_on_error
 from ._outputs import check_file
 
@@ -55,17 +55,18 @@ def run(options: argparse.Namespace) -> None:
     check_file(options.output)
     model = load_model(options.model)
     check_kind(model, options.source, is_table(options.source))
-    labels = None
+    labels, X = None, None
     if is_table(options.source):
-        X = match_columns(read_table(options.source), model, options.source)
+        table = match_columns(read_table(options.source), model, options.source)
+        X = features_of(model, table)
     else:
         X = read_pictures(options.source, model, options.on_error)
         describe_images(X, options.source)
         if options.labels_from_folders:
-            labels = _labels_of(X.paths, options.source)
+            labels = _labels_of(X.paths or [], options.source)
     from .. import write_report
 
-    write_report(model, X, options.output, y=labels)
+    write_report(detector_of(model), X, options.output, y=labels)
     say(f"{options.output} written")
 
 

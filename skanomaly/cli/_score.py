@@ -18,7 +18,7 @@ from ._inputs import (
     read_table,
 )
 from ._messages import say
-from ._models import TRUST, check_kind, detector_of, load_model
+from ._models import TRUST, check_kind, detector_of, features_of, load_model
 from ._options import add_model_and_source, add_on_error
 from ._outputs import check_file, check_folder, replacing_file, replacing_folder
 
@@ -84,17 +84,18 @@ def run(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     check_kind(model, options.source, is_of_rows)
     if is_of_rows:
-        _write_scores(score_table(model, options.source), options.output)
+        _write_scores(_score_table(model, options.source), options.output)
         return
     images = read_pictures(options.source, model, options.on_error)
     describe_images(images, options.source)
-    if folders and images.paths is None:
+    paths = images.paths or []
+    if folders and not paths:
         raise ValueError(f"--copy-worst and --heatmaps need files; {options.source} is an array")
     frame = model.predict_frame(images)
     _write_scores(frame, options.output)
     order = frame["score"].argsort(kind="stable").tolist()
     if worst_folder is not None:
-        _copy_worst([images.paths[i] for i in order[:n_worst]], worst_folder)
+        _copy_worst([paths[i] for i in order[:n_worst]], worst_folder)
     if options.heatmaps is not None:
         _write_heatmaps(model, images, order, options.source, options.heatmaps)
 
@@ -108,11 +109,10 @@ def _parse_worst(options: argparse.Namespace) -> tuple[int, Path | None]:
     return int(number), Path(folder)
 
 
-def score_table(model: Any, source: str) -> pd.DataFrame:
+def _score_table(model: Any, source: str) -> pd.DataFrame:
     """A row for each row of a file, which begins with its number."""
     table = match_columns(read_table(source), model, source)
-    detector = detector_of(model)
-    frame = detector.predict_frame(table if model is detector else model[:-1].transform(table))
+    frame = detector_of(model).predict_frame(features_of(model, table))
     frame.insert(0, "row", range(len(frame)))
     return frame
 
@@ -154,7 +154,9 @@ def _write_heatmaps(
         for start in tqdm(batches, desc="heatmaps", disable=not sys.stderr.isatty()):
             batch = images[start : start + HEATMAP_BATCH]
             heatmaps = model.explain(batch).heatmaps
-            for path, pixels, heatmap in zip(batch.paths, batch.pixels, heatmaps, strict=True):
+            for path, pixels, heatmap in zip(
+                batch.paths or [], batch.pixels, heatmaps, strict=True
+            ):
                 # two images may differ in their folder or in their suffix alone
                 target = partial / f"{os.path.relpath(path, root)}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
