@@ -116,8 +116,8 @@ def read_pictures(source: str, detector: Any, on_error: str) -> Images:
 
 def describe_images(images: Images, source: str) -> None:
     """Say what was read."""
-    _, height, width, *colors = images.shape
-    kind = "colour" if colors else "gray"
+    height, width = images.pixels.shape[1:3]
+    kind = "colour" if images.pixels.ndim == 4 else "gray"
     say(f"{source}: {len(images)} {kind} images, as {height} x {width} pixels")
 
 

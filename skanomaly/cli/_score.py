@@ -152,15 +152,12 @@ def _write_heatmaps(
     with replacing_folder(folder) as partial:
         batches = range(0, len(images), HEATMAP_BATCH)
         for start in tqdm(batches, desc="heatmaps", disable=not sys.stderr.isatty()):
-            batch = images[start : start + HEATMAP_BATCH]
-            heatmaps = model.explain(batch).heatmaps
-            for path, pixels, heatmap in zip(
-                batch.paths or [], batch.pixels, heatmaps, strict=True
-            ):
+            heatmaps = model.explain(images[start : start + HEATMAP_BATCH]).heatmaps
+            for i, heatmap in enumerate(heatmaps, start):
                 # two images may differ in their folder or in their suffix alone
-                target = partial / f"{os.path.relpath(path, root)}.png"
+                target = partial / f"{os.path.relpath(paths[i], root)}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                overlay(_picture(pixels), heatmap, low, high).save(target)
+                overlay(_picture(images.pixels[i]), heatmap, low, high).save(target)
     say(f"{folder} has {len(images)} heatmaps, whose colours span {low:.3g} to {high:.3g} radians")
 
 
