@@ -11,7 +11,7 @@ from typing import Any
 from ._inputs import check_source, describe_images, is_table, read_table
 from ._messages import say
 from ._models import TRUST, save_model
-from ._options import add_on_error, count, duration, seed, share
+from ._options import add_on_error, count, duration, seed, share, size
 from ._outputs import check_file
 
 SUMMARY = "train a detector on normal images or rows"
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--image-size",
-        type=count,
+        type=size,
         metavar="N",
         help="resize images to N x N pixels; default: as they are if they have one size of at most "
         f"{COMPACT_SIZE} pixels ({PRETRAINED_SIZE} with --pretrained), else to that",
@@ -93,13 +93,15 @@ def run(options: argparse.Namespace) -> None:
 def _fit_table(options: argparse.Namespace) -> Any:
     table = read_table(options.source)
     say(f"{options.source}: {len(table)} rows of {table.shape[1]} columns")
-    from .. import NSADetector, make_table_pipeline
+    from .. import NSADetector
 
     detector = NSADetector(contamination=options.contamination, random_state=options.seed)
     numbers = table.select_dtypes(["number", "bool"])
     if numbers.shape[1] == table.shape[1] and not table.isna().any(axis=None):
         return detector.fit(table)
     say("columns of strings or dates, or with gaps, are encoded as numbers")
+    from .. import make_table_pipeline
+
     return make_table_pipeline(detector).fit(table)
 
 
@@ -107,15 +109,17 @@ def _fit_images(options: argparse.Namespace) -> Any:
     from ..images import read_images
 
     resize = options.resize or "pad"
-    size = options.image_size or _choose_size(options)
-    images = read_images(options.source, image_size=size, resize=resize, on_error=options.on_error)
+    image_size = options.image_size or _choose_size(options)
+    images = read_images(
+        options.source, image_size=image_size, resize=resize, on_error=options.on_error
+    )
     describe_images(images, options.source)
     from .. import NSADetector, PatchCosine
 
     detector = NSADetector(
         _make_encoder(options, images),
         PatchCosine() if options.local else None,
-        image_size=size,
+        image_size=image_size,
         resize=resize,
         contamination=options.contamination,
         random_state=options.seed,

@@ -104,7 +104,7 @@ def read_pictures(source: str, detector: Any, on_error: str) -> Images:
     """Images in the size and with the channels that a detector was fitted on."""
     from ..images import read_images
 
-    shape = getattr(detector, "sample_shape_", ())
+    shape: Any = getattr(detector, "sample_shape_", ())
     return read_images(
         source,
         image_size=getattr(detector, "image_size", None),

@@ -45,5 +45,6 @@ def share(text: str) -> str | float:
 
 
 count = number(int, lambda value: value > 0, "a whole number above 0")
+size = number(int, lambda value: value >= 8, "a whole number of at least 8")  # as networks need
 duration = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 seed = number(int, lambda value: 0 <= value < 2**32, "a whole number from 0 to 4294967295")
