@@ -108,19 +108,18 @@ def _fit_table(options: argparse.Namespace) -> Any:
 def _fit_images(options: argparse.Namespace) -> Any:
     from ..images import read_images
 
-    resize = options.resize or "pad"
-    image_size = options.image_size or _choose_size(options)
-    images = read_images(
-        options.source, image_size=image_size, resize=resize, on_error=options.on_error
-    )
+    size = {
+        "image_size": options.image_size or _choose_size(options),
+        "resize": options.resize or "pad",
+    }
+    images = read_images(options.source, **size, on_error=options.on_error)
     describe_images(images, options.source)
     from .. import NSADetector, PatchCosine
 
     detector = NSADetector(
         _make_encoder(options, images),
         PatchCosine() if options.local else None,
-        image_size=image_size,
-        resize=resize,
+        **size,
         contamination=options.contamination,
         random_state=options.seed,
     ).fit(images)

@@ -38,6 +38,20 @@ def check_source(source: str) -> None:
         raise FileNotFoundError(f"{source!r} does not exist; pass a folder of images or a CSV file")
 
 
+def require_pandas() -> None:
+    """Refuse what needs pandas before it has cost time.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        raise ImportError("this needs pandas: pip install 'skanomaly[cli]'") from error
+
+
 def read_table(source: str) -> pd.DataFrame:
     """The rows of a CSV or Parquet file.
 
@@ -48,10 +62,9 @@ def read_table(source: str) -> pd.DataFrame:
     ImportError
         If pandas is not installed, or what it needs for Parquet.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("tables need pandas: pip install pandas") from error
+    require_pandas()
+    import pandas as pd
+
     read = pd.read_csv if source.lower().endswith(".csv") else pd.read_parquet
     try:
         table = read(source)

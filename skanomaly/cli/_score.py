@@ -16,6 +16,7 @@ from ._inputs import (
     match_columns,
     read_pictures,
     read_table,
+    require_pandas,
 )
 from ._messages import say
 from ._models import TRUST, check_kind, detector_of, features_of, load_model
@@ -81,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
         check_file(options.output)
     for folder in folders:
         check_folder(folder, options.source)
+    require_pandas()
     model = load_model(options.model)
     check_kind(model, options.source, is_of_rows)
     if is_of_rows:

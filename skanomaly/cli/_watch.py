@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ._inputs import require_pandas
 from ._messages import describe_error, say
 from ._models import TRUST, detector_of, is_of_images, load_model
 from ._options import duration
@@ -49,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if not os.path.isdir(options.folder):
         raise NotADirectoryError(f"{options.folder!r} is no folder; pass one that images come into")
+    require_pandas()
     model = load_model(options.model)
     if not is_of_images(model):
         raise ValueError(f"{options.model} was fitted on a table, but watch scores images")
