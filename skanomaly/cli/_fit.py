@@ -93,14 +93,14 @@ def run(options: argparse.Namespace) -> None:
 def _fit_table(options: argparse.Namespace) -> Any:
     table = read_table(options.source)
     say(f"{options.source}: {len(table)} rows of {table.shape[1]} columns")
-    from .. import NSADetector
+    from ..nsa import NSADetector
 
     detector = NSADetector(contamination=options.contamination, random_state=options.seed)
     numbers = table.select_dtypes(["number", "bool"])
     if numbers.shape[1] == table.shape[1] and not table.isna().any(axis=None):
         return detector.fit(table)
     say("columns of strings or dates, or with gaps, are encoded as numbers")
-    from .. import make_table_pipeline
+    from ..tables import make_table_pipeline
 
     return make_table_pipeline(detector).fit(table)
 
@@ -114,7 +114,8 @@ def _fit_images(options: argparse.Namespace) -> Any:
     }
     images = read_images(options.source, **size, on_error=options.on_error)
     describe_images(images, options.source)
-    from .. import NSADetector, PatchCosine
+    from ..nsa import NSADetector
+    from ..scorers import PatchCosine
 
     detector = NSADetector(
         _make_encoder(options, images),
@@ -155,7 +156,7 @@ def _choose_size(options: argparse.Namespace) -> int | tuple[int, int]:
 
 
 def _make_encoder(options: argparse.Namespace, images: Any) -> Any:
-    from .. import PretrainedEncoder, SelfSupervisedEncoder
+    from ..encoders import PretrainedEncoder, SelfSupervisedEncoder
     from ..nsa import FEW_PHOTOGRAPHS
 
     if options.pretrained is not None:

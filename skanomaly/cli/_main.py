@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from .._version import __version__
+from .. import _version
 from . import _fit, _info, _report, _score, _watch
 from ._messages import describe_error, one_line, say
 
@@ -81,7 +81,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skanomaly", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout
     )
-    parser.add_argument("--version", action="version", version=f"skanomaly {__version__}")
+    parser.add_argument("--version", action="version", version=f"skanomaly {_version.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in (_fit, _score, _report, _info, _watch):
         name = module.__name__.rpartition("._")[2]

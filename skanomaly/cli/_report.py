@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
         describe_images(X, options.source)
         if options.labels_from_folders:
             labels = _labels_of(X.paths or [], options.source)
-    from .. import write_report
+    from ..report import write_report
 
     write_report(detector_of(model), X, options.output, y=labels)
     say(f"{options.output} written")
