@@ -24,6 +24,7 @@ _HOME = {
     "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
+    "make_table_pipeline": "tables",
     "read_images": "images",
     "write_report": "report",
 }
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         NeighborDistance,
         PatchCosine,
     )
+    from .tables import make_table_pipeline
 
 __all__ = [
     "CenterCosine",
@@ -58,6 +60,7 @@ __all__ = [
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
+    "make_table_pipeline",
     "read_images",
     "write_report",
 ]

@@ -19,6 +19,7 @@ from ._array_api import (
     row_slices,
     to_numpy,
 )
+from ._frames import PIPELINE, refuse_other_than_numbers
 from .images import Images, is_image_source, load_npy, read_images
 
 CHANNELS = (1, 3)
@@ -50,9 +51,11 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
     Raises
     ------
     ValueError
-        As ``check_array``, and naming the first entry that is NaN or infinite. That is not
-        looked for with scikit-learn's ``assume_finite``.
+        As ``check_array``; naming the first column of a frame that holds no numbers, and the first
+        entry that is NaN or infinite. The latter is not looked for with scikit-learn's
+        ``assume_finite``.
     """
+    refuse_other_than_numbers(X)
     names = getattr(X, "columns", None)
     if hasattr(X, "detach"):
         X = X.detach()
@@ -104,12 +107,12 @@ def refuse_not_finite(X: Array, name: str = "X", columns: Any = None) -> None:
     if not xp.isdtype(X.dtype, "real floating") or xp.all(xp.isfinite(X)):
         return
     row, column = _first_not_finite(X)
-    where = f"{name}[{row}, {column}]"
+    where, means = f"{name}[{row}, {column}]", "for example in a Pipeline"
     if columns is not None:
-        where = f"row {row} of column {columns[column]!r}"
+        where, means = f"row {row} of column {columns[column]!r}", f"for example by {PIPELINE}"
     raise ValueError(
         f"{name} contains NaN or infinity: {where} is {X[row, column]}; "
-        "drop such samples or impute them first, for example in a Pipeline"
+        f"drop such samples or impute them first, {means}"
     )
 
 

@@ -132,8 +132,10 @@ MISTAKES = [
     ("fit semicolons.csv -o m", "has one column, 'a;b;c'; separate columns by commas"),
     ("score table.model missing.csv", "missing.csv lacks the column 'b', which the model was"),
     ("score table.model missing.csv", "it has the column 'bb' instead"),
-    ("score table.model strings.csv", "'v'"),
+    ("score table.model strings.csv", "column 'b' of X holds strings, such as 'v' in row 0"),
+    ("score table.model strings.csv", "pass numbers, or fit on a table with such columns"),
     ("score table.model gaps.csv", "row 1 of column 'b' is nan"),
+    ("score table.model gaps.csv", "drop such samples or fit on a table with gaps"),
     ("score table.model empty.csv", "empty.csv cannot be read as a table"),
     ("score pipeline.model missing.csv", "lacks the column 'b'"),
     # models
@@ -413,6 +415,26 @@ def test_other_columns_are_left_out(work, capsys, source, warning):
     run(f"score table.model {source} -o s.csv")
     assert f"skanomaly: warning: {warning}\n" in capsys.readouterr().err
     assert_allclose(read("s.csv")["score"], joblib.load("table.model").training_scores_[:5])
+
+
+def test_strings_dates_and_gaps_are_encoded(work, capsys, rng):
+    pytest.importorskip("skrub")
+    days = pd.date_range("2026-01-01", periods=60).astype(str)
+    mixed = pd.DataFrame({"city": ["Oslo", "Rome"] * 30, "day": days, "x": rng.normal(size=60)})
+    mixed.loc[3, "x"] = np.nan
+    mixed.to_csv("mixed.csv", index=False)
+    run("fit mixed.csv -o m --contamination 0.1")
+    assert "columns of strings or dates, or with gaps, are encoded" in capsys.readouterr().err
+    odd = mixed.assign(city=["Bern", *mixed["city"][1:]])
+    odd[["x", "day", "city"]].to_csv("odd.csv", index=False)
+    run("score m odd.csv -o s.csv")
+    scores = read("s.csv")
+    assert scores["score"].argmin() == 0 and scores.loc[0, "label"] == -1
+    assert_allclose(scores["score"][1:], joblib.load("m")[-1].training_scores_[1:])
+    run("report m odd.csv -o r.html")
+    run("info m")
+    out = capsys.readouterr().out
+    assert "city, day, x" in out and "TableVectorizer" in out
 
 
 def test_pipelines_score_what_they_make_of_a_table(work):

@@ -87,6 +87,7 @@ def test_user_guide(images, table):
     options = {"images": images, "images_new": 255 - images, "X": X, "y": y}
     names = run_page("docs/user_guide.md", **options, table=table, embeddings=table)
     assert names["explanation"].heatmaps.shape == images.shape
+    assert names["result"]["nearest"].between(0, 119).all()
     assert names["search"].best_score_ > 0.9
     assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
     assert sorted(os.listdir()) == ["cache", "parts", "report.html"]
@@ -144,10 +145,8 @@ def test_command_line(name, images, table, monkeypatch):
     monkeypatch.setattr(time, "sleep", interrupt)  # ends watch
     small = models.mobilenet_v3_small()
     monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: small)
-    folders = ["good", "train/good", "test/good", "test/odd"]
-    folders = [
-        f"{parent}/{folder}" for parent in ("photos", "magnetic_tiles") for folder in folders
-    ]
+    parts = ["good", "train/good", "test/good", "test/odd"]
+    folders = [f"{parent}/{part}" for parent in ("photos", "magnetic_tiles") for part in parts]
     for folder in (*folders, "shirts", "new_shirts"):
         Path(folder).mkdir(parents=True)
         for i, image in enumerate(images[:4]):

@@ -8,6 +8,12 @@ import sys
 ADVICE = {
     "pass read_images(..., on_error='skip') as X": "pass --on-error skip",
     "resize them with the image_size of read_images or NSADetector": "fit with --image-size",
+    "encode such columns by skanomaly.make_table_pipeline(detector)": (
+        "fit on a table with such columns"
+    ),
+    "impute them first, for example by skanomaly.make_table_pipeline(detector)": (
+        "fit on a table with gaps"
+    ),
     "pass a smaller image_size": "fit with a smaller --image-size",
 }
 
