@@ -32,6 +32,62 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "command line: columns of a table taken in their order, not by name",
+        "cli/_inputs.py",
+        "return table[list(expected)]",
+        "return table[[name for name in table.columns if name in set(expected)]]",
+        "cli",
+    ),
+    Mutation(
+        "command line: what was half-written stays after a failure",
+        "cli/_outputs.py",
+        "        partial.unlink(missing_ok=True)",
+        "        pass",
+        "cli",
+    ),
+    Mutation(
+        "command line: outputs are checked after the training",
+        "cli/_outputs.py",
+        "if not os.access(folder, os.W_OK | os.X_OK):",
+        "if False:",
+        "cli",
+    ),
+    Mutation(
+        "command line: a training that Ctrl-C ends is written",
+        "cli/_main.py",
+        'warnings.filterwarnings("error", "training was interrupted")',
+        "pass",
+        "cli",
+    ),
+    Mutation(
+        "command line: the most normal images copied as the worst",
+        "cli/_score.py",
+        "for i in order[:n_worst]",
+        "for i in order[::-1][:n_worst]",
+        "cli",
+    ),
+    Mutation(
+        "command line: a file is scored while it is being written",
+        "cli/_watch.py",
+        "and before.get(path) == state:",
+        "and True:",
+        "cli",
+    ),
+    Mutation(
+        "command line: a replaced file is not scored again",
+        "cli/_watch.py",
+        "done.get(path) != state and",
+        "path not in done and",
+        "cli",
+    ),
+    Mutation(
+        "command line: only the folder next to an image tells its label",
+        "cli/_report.py",
+        ".parts[:-1] for path in paths]",
+        ".parts[-2:-1] for path in paths]",
+        "cli",
+    ),
+    Mutation(
         "images: files in the order of the disk",
         "images/_sources.py",
         "found = sorted(file for file in files",

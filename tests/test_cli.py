@@ -429,8 +429,9 @@ def test_strings_dates_and_gaps_are_encoded(work, capsys, rng):
     odd[["x", "day", "city"]].to_csv("odd.csv", index=False)
     run("score m odd.csv -o s.csv")
     scores = read("s.csv")
-    assert scores["score"].argmin() == 0 and scores.loc[0, "label"] == -1
-    assert_allclose(scores["score"][1:], joblib.load("m")[-1].training_scores_[1:])
+    expected = joblib.load("m")[-1].training_scores_
+    assert scores.loc[0, "label"] == -1 and scores.loc[0, "score"] < expected[0] - 1
+    assert_allclose(scores["score"][1:], expected[1:])
     run("report m odd.csv -o r.html")
     run("info m")
     out = capsys.readouterr().out
