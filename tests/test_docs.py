@@ -3,6 +3,8 @@
 import os
 import re
 import runpy
+import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.utils import Bunch
+from torchvision import models
 
-from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder, datasets
+from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder, cli, datasets
 from skanomaly._training import Recipe
 from skanomaly.encoders import _architectures
 
@@ -25,7 +28,7 @@ def short_trainings(monkeypatch):
     """A reader trains for as many epochs as the page says, the tests for two."""
 
     def recipe(max_epochs, **options):
-        return Recipe(min(max_epochs, MAX_EPOCHS), **options)
+        return Recipe(min(max_epochs or MAX_EPOCHS, MAX_EPOCHS), **options)
 
     monkeypatch.setattr("skanomaly._training._deep_estimator.Recipe", recipe)
 
@@ -120,6 +123,42 @@ def test_page_on_uncertainty(capsys):
     p_value, effect_size = map(float, capsys.readouterr().out.splitlines()[0].split())
     assert p_value > 0.01 and abs(effect_size) < 0.3
     assert isinstance(names["detector"], DUMDetector)
+
+
+def run_shell(name):
+    """Run the commands of a page, up to a pipe; the exit codes of each, by its name."""
+    text = (ROOT / name).read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    lines = [line.split("|")[0].split(">>")[0] for block in blocks for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("skanomaly ")]
+    codes = {}
+    for command in commands:
+        codes[command[0]] = max(codes.get(command[0], 0), cli.main(command))
+    return codes
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/command_line.md"])
+def test_command_line(name, images, table, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)  # ends watch
+    small = models.mobilenet_v3_small()
+    monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: small)
+    parts = ["good", "train/good", "test/good", "test/odd"]
+    folders = [f"{parent}/{part}" for parent in ("photos", "magnetic_tiles") for part in parts]
+    for folder in (*folders, "shirts", "new_shirts"):
+        Path(folder).mkdir(parents=True)
+        for i, image in enumerate(images[:4]):
+            Image.fromarray(255 - image if "odd" in folder else image).save(f"{folder}/{i}.png")
+    Path("inbox").mkdir()
+    for file in "normal.csv", "new.csv":
+        pd.DataFrame(table).add_prefix("x").to_csv(file, index=False)
+    codes = run_shell(name)
+    assert codes.pop("watch") == 130 and len(codes) >= 3 and not any(codes.values())
+    scores = pd.read_csv("scores.csv")
+    assert len(os.listdir("worst")) == len(scores) == 8
+    assert Path("maps/odd/0.png.png").exists() and "ROC" in Path("report.html").read_text()
 
 
 def test_page_on_diagnostics(capsys):

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "skanomaly"
 # top to bottom, as CONTRIBUTING.md lists them: modules and packages import from those below
 LAYERS = [
+    "__main__",
+    "cli",
     "report",
     "tables",
     "nsa",

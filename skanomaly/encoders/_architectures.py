@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import torch
 from torch import nn
@@ -245,7 +246,13 @@ def timm_config(name: str):
 
 
 def _read_state(module: nn.Module, file: str | os.PathLike) -> None:
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    try:
+        module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, EOFError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[:2]
+        raise ValueError(
+            f"weights={os.fspath(file)!r} is no state dict of this network: {' '.join(reason)}"
+        ) from error
 
 
 def _get_model(name: str, weights: str | None) -> nn.Module:

@@ -1,7 +1,7 @@
-"""Images from folders, files, arrays and datasets."""
+"""Images from folders, files, lists and datasets."""
 
 from ._images import Images
-from ._read import load_npy, read_images
-from ._sources import is_image_source
+from ._read import count_sizes, load_npy, read_images
+from ._sources import is_image_source, list_images
 
-__all__ = ["Images", "is_image_source", "load_npy", "read_images"]
+__all__ = ["Images", "count_sizes", "is_image_source", "list_images", "load_npy", "read_images"]

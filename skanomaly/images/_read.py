@@ -123,6 +123,14 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
     return Images(pixels[: len(rows)], paths, skipped)
 
 
+def count_sizes(source: Any) -> Counter[tuple[int, int]]:
+    """How many images a source has of each (height, width), but those that cannot be read."""
+    items = list_sources(load_npy(source))
+    n_threads = joblib.cpu_count() if isinstance(items, list) else 1
+    headers, _ = _for_each(lambda i: read_header(items[i]), range(len(items)), n_threads)
+    return Counter(header.size for header in headers.values())
+
+
 def load_npy(source: Any) -> Any:
     """The array in a ``.npy`` file, which is mapped into memory; other sources as they are."""
     if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".npy"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def _kind(image: Any) -> str:
 def _list_files(path: str) -> list[str]:
     if os.path.isdir(path):
         files = list(_walk(path))
-        found = sorted(file for file in files if file.lower().endswith(SUFFIXES))
+        found = _images_among(files)
         if not found:
             raise ValueError(
                 f"the folder {path!r} has no images ({len(files)} other files); files that end in "
@@ -85,6 +85,15 @@ def _list_files(path: str) -> list[str]:
         problem = "matches no file" if glob.has_magic(path) else "does not exist"
         raise FileNotFoundError(f"{path!r} {problem}; {ACCEPTED}")
     return [file for file in found if not os.path.isdir(file)]
+
+
+def list_images(folder: str) -> list[str]:
+    """The files of images below a folder, of which there may be none, in the order of names."""
+    return _images_among(_walk(folder))
+
+
+def _images_among(files: Iterable[str]) -> list[str]:
+    return sorted(file for file in files if file.lower().endswith(SUFFIXES))
 
 
 def _walk(folder: str) -> Iterator[str]:
