@@ -30,6 +30,9 @@ EXPERIMENTS = {
     "tables": Experiment(
         "detection:tables", FILTERS, "NSA on tables with clean training rows (2 min)"
     ),
+    "frames": Experiment(
+        "frames:frames", ("seeds",), "frames with strings, dates and gaps, made up (1 min)"
+    ),
     "defects": Experiment("defects:defects", FILTERS, "defects in photographs with masks (40 min)"),
     "situations": Experiment(
         "situations:situations", FILTERS, "which detector suits which images (2 h)"

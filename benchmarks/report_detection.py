@@ -39,6 +39,7 @@ def write(folder):
     sample, tables, embeddings = (read(name, folder) for name in ("sample", "tables", "embeddings"))
     sections = [("The bundled sample of Fashion-MNIST", sample, render_sample)]
     sections += [("Tables with clean training rows", tables, render_sets)]
+    sections += [("Frames with strings, dates and gaps", read("frames", folder), render_frames)]
     for share, rows in embeddings.groupby("pollution") if len(embeddings) else ():
         title = f"Pretrained features, {100 * share:g}% outliers in training"
         sections.append((title, rows, render_sets))
@@ -79,6 +80,13 @@ def render_sample(rows):
     by_task.loc["seconds of training"] = default["fit_seconds"].agg(spread)
     by_task.loc["normal images that are flagged, %"] = default["false_positives"].agg(spread, 100)
     return table(by_task)
+
+
+def render_frames(rows):
+    """AUROC by method and kind of anomaly, and seconds."""
+    by_kind = rows.groupby(["method", "kind"], sort=False)["auroc"].agg(spread).unstack(sort=False)
+    seconds = rows.groupby("method", sort=False)[["fit_seconds", "score_seconds"]].agg(spread)
+    return table(by_kind.join(seconds.set_axis(["seconds of fit", "of scoring"], axis=1)))
 
 
 def render_defects(rows):

@@ -27,8 +27,9 @@ MAX_EPOCHS = 2
 def short_trainings(monkeypatch):
     """A reader trains for as many epochs as the page says, the tests for two."""
 
-    def recipe(max_epochs, **options):
-        return Recipe(min(max_epochs or MAX_EPOCHS, MAX_EPOCHS), **options)
+    def recipe(max_epochs, **options):  # None where only time limits the training
+        epochs = MAX_EPOCHS if max_epochs is None else min(max_epochs, MAX_EPOCHS)
+        return Recipe(epochs, **options)
 
     monkeypatch.setattr("skanomaly._training._deep_estimator.Recipe", recipe)
 
