@@ -430,7 +430,7 @@ def test_strings_dates_and_gaps_are_encoded(work, capsys, rng):
     run("score m odd.csv -o s.csv")
     scores = read("s.csv")
     expected = joblib.load("m")[-1].training_scores_
-    assert scores.loc[0, "label"] == -1 and scores.loc[0, "score"] < expected[0] - 1
+    assert scores.loc[0, "label"] == -1 and scores.loc[0, "score"] < expected[0] - 0.5
     assert_allclose(scores["score"][1:], expected[1:])
     run("report m odd.csv -o r.html")
     run("info m")
