@@ -20,7 +20,7 @@ N_FILES, FILE_SIZE, IMAGE_SIZE = 2_000, 256, 64
 EPOCHS, REPEATS, WORKERS = 10, 3, 2
 LARGE_FOLDER = 50_000, 64  # files, pixels
 LARGE_ARRAY = 25_600, 512  # colour images of 19.7 GB
-MINUTES = 1  # of training on those
+MINUTES, ACCUMULATION_STEPS = 1, 8  # of training on those
 
 
 def files(options, records):
@@ -45,7 +45,8 @@ def files(options, records):
 def files_memory(options, records):
     """Memory beyond the page cache of a fit on and of scoring 50,000 files, and a mapped file.
 
-    The file has 25,600 colour images of 512 x 512 pixels, 20 GB. The encoder trains for a minute.
+    The file has 25,600 colour images of 512 x 512 pixels, 20 GB. The encoder trains for a minute,
+    on an eighth of a batch at once.
     `memory_mib` is the largest anonymous memory beyond that before. Each has a process of its own.
     Needs Linux and 21 GB of disk. An hour on two cores.
     """
@@ -93,7 +94,9 @@ def make_contestants(folder, image_size, epochs):
 
 def measure(name, n_images, size, minutes):
     """Rows for fitting and for scoring a source, which is written first."""
-    encoder = SelfSupervisedEncoder(max_epochs=None, max_time=60 * minutes)
+    encoder = SelfSupervisedEncoder(
+        max_epochs=None, max_time=60 * minutes, accumulation_steps=ACCUMULATION_STEPS
+    )
     detector = NSADetector(encoder, random_state=0)
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,11 @@ def column_means(X: Array) -> Array:
 
 def take_rows(X: Array, index: np.ndarray) -> Array:
     """The rows of X at increasing positions; X itself if these are all of them."""
-    return X if len(index) == X.shape[0] else namespace(X).take(X, like(index, X), axis=0)
+    if len(index) == X.shape[0]:
+        return X
+    if is_numpy_array(X):  # whose take copies all of an array that is not contiguous
+        return X[index]
+    return namespace(X).take(X, like(index, X), axis=0)
 
 
 def sample_rows(X: Array, n_rows: int) -> Array:

@@ -1,6 +1,7 @@
 """Images from folders, files, arrays and datasets."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.model_selection import cross_val_score
+from sklearn.preprocessing import FunctionTransformer
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional
 
@@ -23,6 +25,7 @@ from skanomaly import (
     SelfSupervisedEncoder,
     read_images,
 )
+from skanomaly._array_api import sample_rows
 from skanomaly.images import _read, is_image_source
 
 COLOR = np.random.default_rng(1).integers(0, 256, (3, 10, 12, 3), dtype=np.uint8)
@@ -286,6 +289,16 @@ def test_a_full_disk_is_noticed_before(folder, monkeypatch):
     monkeypatch.setattr(_read.shutil, "disk_usage", lambda folder: full)
     with pytest.raises(OSError, match=r"take 1.01e-06 GiB, .* has 9.31e-07 GiB; .* TMPDIR"):
         read_images(folder)
+
+
+def test_some_images_of_many_are_not_a_copy_of_all():
+    """numpy's take would copy an array whose channels are last in memory, such as a mapped file."""
+    images = np.zeros((2_000, 40, 40, 3), np.uint8).transpose(0, 3, 1, 2)
+    tracemalloc.start()
+    some = sample_rows(images, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert some.shape == (10, 3, 40, 40) and peak < images.nbytes / 10
 
 
 def test_images_are_split_as_arrays_are():
@@ -556,6 +569,15 @@ def test_predict_frame_of_files(photographs, scorer):
     assert_array_equal(frame.label, detector.predict(queries))
     assert set(frame.nearest) <= set(detector.training_paths_)
     assert not (frame.nearest == frame.path).any()  # which is left out
+
+
+def test_predict_frame_of_an_encoder_without_blocks(images):
+    encoder = FunctionTransformer(lambda X: X.reshape(len(X), -1) / 255)
+    detector = NSADetector(encoder).fit(images)
+    frame = detector.predict_frame(images)
+    _, indices = detector.explain(images).neighbors["all/k_cos"]
+    assert_array_equal(frame.score, detector.training_scores_)
+    assert (frame.nearest != np.arange(24)).all() and len(indices) == 24
 
 
 def test_nearest_is_the_twin(images):

@@ -217,9 +217,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
             neighbors=self._neighbors(blocks, own),
         )
 
-    def nearest_samples(self, X: dict[str, Array], own: np.ndarray) -> np.ndarray | None:
+    def nearest_samples(self, X, own: np.ndarray) -> np.ndarray | None:
         """Position of the training sample that most members find nearest; `own` as above."""
-        found = [to_numpy(index[:, 0]) for _, index in self._neighbors(X, own).values()]
+        blocks = X if isinstance(X, dict) else self._check_input(X, "predict_frame")
+        found = [to_numpy(index[:, 0]) for _, index in self._neighbors(blocks, own).values()]
         return mode(np.stack(found, axis=1), axis=1).mode if found else None
 
     def _neighbors(self, blocks: dict[str, Array], own: np.ndarray) -> dict[str, tuple]:
