@@ -90,6 +90,8 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
     if how == "crop":
         return np.asarray(ImageOps.fit(image, target, Image.Resampling.BILINEAR))
     inner = np.asarray(ImageOps.contain(image, target, Image.Resampling.BILINEAR))
+    if inner.shape[:2] == size:
+        return inner
     missing = [wanted - found for wanted, found in zip(size, inner.shape[:2], strict=True)]
     widths = [(n // 2, n - n // 2) for n in missing] + [(0, 0)] * (inner.ndim - 2)
     return np.pad(inner, widths, mode="reflect")
