@@ -132,8 +132,8 @@ MUTATIONS = [
     Mutation(
         "images: files in the order of the disk",
         "images/_sources.py",
-        "found = sorted(file for file in files",
-        "found = list(file for file in reversed(files)",
+        "return sorted(file for file in files",
+        "return list(file for file in reversed(list(files))",
         "images",
     ),
     Mutation(
