@@ -271,7 +271,9 @@ def render_concentration(rows):
 def render_pretrained(rows):
     """Images a second of each method."""
     about = rows.iloc[0]
-    rates = take_last(rows, "method", "batch").pivot_table("images_per_second", "method", "batch", sort=False)
+    rates = take_last(rows, "method", "batch").pivot_table(
+        "images_per_second", "method", "batch", sort=False
+    )
     rates.columns = [f"batches of {batch}" for batch in rates]
     text = (
         f"Images per second of {about['network']}, {about['pixels']} x {about['pixels']} pixels; "

@@ -137,13 +137,6 @@ MUTATIONS = [
         "images",
     ),
     Mutation(
-        "images: links in circles",
-        "images/_sources.py",
-        "                seen.add(target)\n",
-        "",
-        "images",
-    ),
-    Mutation(
         "images: rotated as the sensor was",
         "images/_decode.py",
         "    image = ImageOps.exif_transpose(image)\n",
