@@ -106,9 +106,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         -------
         labels : int array of shape (n_samples,)
         """
-        scores = self._checked_scores(X, "predict")
-        xp = namespace(scores)
-        return 1 - 2 * xp.astype(scores < self.offset_, xp.int64)
+        return self._labels(self._checked_scores(X, "predict"))
 
     def p_values(self, X):
         """Conformal p-value of each sample; small for outliers.
@@ -180,7 +178,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         columns = {
             "score": to_numpy(scores),
             "p_value": to_numpy(self._p_values(scores)),
-            "label": np.where(to_numpy(scores) < self.offset_, -1, 1),
+            "label": to_numpy(self._labels(scores)),
         }
         if getattr(X, "paths", None) is not None:
             columns = {"path": X.paths, **columns}
@@ -197,6 +195,10 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """
         nearest = self.nearest_samples(X, known) if hasattr(self, "nearest_samples") else None
         return self._score_samples(X), nearest
+
+    def _labels(self, scores: Array) -> Array:
+        xp = namespace(scores)
+        return 1 - 2 * xp.astype(scores < self.offset_, xp.int64)
 
     def _p_values(self, scores: Array) -> Array:
         if self._is_trimmed:

@@ -31,6 +31,7 @@ from ._sklearn_compat import (
 )
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_samples, read_samples
+from .images import RESIZES
 from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
 
 SCORING_BATCH = 2048  # samples whose features are held at once
@@ -135,7 +136,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         "encoder": [HasMethods(["fit", "transform"]), None],
         "scorer": [HasMethods(["fit", "score_samples"]), None],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, None],
-        "resize": [StrOptions({"pad", "crop", "stretch"})],
+        "resize": [StrOptions(set(RESIZES))],
         "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],

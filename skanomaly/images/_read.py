@@ -99,9 +99,7 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         if channels in (None, *stack.shape[3:]) and size in (None, stack.shape[1:3]):
             return Images(stack, paths, skipped)
     items = list_sources(source)
-    # datasets may not be safe to read in several threads
-    n_threads = joblib.cpu_count() if isinstance(items, list) else 1
-    headers, errors = _for_each(lambda i: read_header(items[i]), range(len(items)), n_threads)
+    headers, errors = _read_headers(items)
     target = _choose_target(headers, items, size, channels)
     pixels = _allocate(len(headers), target)
 
@@ -109,7 +107,7 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         pixels[row] = decode(items[good[row]], target, size, resize)
 
     good = list(headers)
-    rows, decode_errors = _for_each(read, range(len(good)), n_threads)
+    rows, decode_errors = _for_each(read, range(len(good)), _n_threads(items))
     errors |= {good[row]: reason for row, reason in decode_errors.items()}
     if errors:
         named = {_name(items[i], i): errors[i] for i in sorted(errors)}
@@ -125,9 +123,7 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
 
 def count_sizes(source: Any) -> Counter[tuple[int, int]]:
     """How many images a source has of each (height, width), but those that cannot be read."""
-    items = list_sources(load_npy(source))
-    n_threads = joblib.cpu_count() if isinstance(items, list) else 1
-    headers, _ = _for_each(lambda i: read_header(items[i]), range(len(items)), n_threads)
+    headers, _ = _read_headers(list_sources(load_npy(source)))
     return Counter(header.size for header in headers.values())
 
 
@@ -159,6 +155,15 @@ def _channels_last(stack: Any) -> np.ndarray:
     if stack.ndim == 4 and stack.shape[1] in (1, 3) and stack.shape[3] not in (1, 3):
         stack = stack.transpose(0, 2, 3, 1)
     return stack[..., 0] if stack.ndim == 4 and stack.shape[3] == 1 else stack
+
+
+def _read_headers(items: Sequence[Any]) -> tuple[dict[int, Header], dict[int, str]]:
+    return _for_each(lambda i: read_header(items[i]), range(len(items)), _n_threads(items))
+
+
+def _n_threads(items: Sequence[Any]) -> int:
+    # datasets may not be safe to read in several threads
+    return joblib.cpu_count() if isinstance(items, list) else 1
 
 
 def _for_each(
