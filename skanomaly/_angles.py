@@ -5,13 +5,16 @@ from __future__ import annotations
 from ._array_api import Array, as_float64, by_blocks, namespace, vector_norm
 
 
+SAFE = 1e-100, 1e100  # lengths whose squares neither vanish nor overflow
+
+
 def unit_rows(X: Array) -> Array:
     """Rows of length 1 in float64, and zero for zero rows."""
     xp = namespace(X)
     X = as_float64(X)
-    # first by the largest entry, so that squares neither overflow nor vanish
     largest = xp.max(xp.abs(X), axis=-1, keepdims=True)
-    X = X / xp.where(largest > 0, largest, xp.ones_like(largest))
+    if xp.any(largest < SAFE[0]) or xp.any(largest > SAFE[1]):
+        X = X / xp.where(largest > 0, largest, xp.ones_like(largest))
     norms = vector_norm(X)
     return X / xp.where(norms > 0, norms, xp.ones_like(norms))
 
@@ -45,4 +48,4 @@ def angle(u: Array, v: Array) -> Array:
 def angle_of_chord(chord: Array) -> Array:
     """Angle in radians between unit vectors at a distance in [0, 2]."""
     xp = namespace(chord)
-    return 2 * xp.atan2(chord, xp.sqrt(xp.clip(4 - chord * chord, min=0.0)))
+    return 2 * xp.atan2(chord, xp.sqrt(xp.abs(4 - chord * chord)))  # below 0 by rounding only

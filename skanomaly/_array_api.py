@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
-from array_api_compat import array_namespace as namespace
-from array_api_compat import device, is_array_api_obj, is_numpy_array, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_numpy_array,
+    is_torch_array,
+)
 from sklearn import get_config
 
 Array = Any  # of whichever library
@@ -39,6 +45,13 @@ __all__ = [
     "top_columns",
     "vector_norm",
 ]
+
+
+def namespace(X: Array) -> Any:
+    """The array API of the library of X."""
+    if type(X) is np.ndarray:  # found at once, where many small arrays are scored
+        return array_api_compat.numpy
+    return array_namespace(X)
 
 
 def floating_types(X: Any) -> list:
@@ -93,11 +106,11 @@ def row_slices(n_rows: int, row_bytes: int, block_bytes: int) -> Iterator[slice]
 
 def by_blocks(compute: Callable[[Array], Array], X: Array) -> Array:
     """`compute(X)` for a function of rows, some at a time."""
+    if 8 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
+        return compute(X)
     xp = namespace(X)
     parts = list(row_slices(X.shape[0], 8 * X.shape[1], BLOCK_BYTES))
     first = compute(X[parts[0], :])
-    if len(parts) == 1:
-        return first
     shape = (X.shape[0], *first.shape[1:])
     result = xp.empty(shape, dtype=first.dtype, device=device(first))
     result[parts[0], ...] = first

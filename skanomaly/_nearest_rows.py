@@ -19,10 +19,10 @@ from ._array_api import (
     is_numpy_array,
     like,
     namespace,
-    numpy_state,
     row_slices,
     sample_rows,
     take_along_rows,
+    to_numpy,
     top_columns,
     vector_norm,
 )
@@ -31,6 +31,8 @@ TILE_ROWS, TILE_COLUMNS = 512, 8192  # 16 MiB of float32
 ORIGIN_ROWS = 1_000  # looked at for the middle of the rows
 DENSITY_ROWS = 256  # looked at for the distance of neighbours
 DENSE = 0.1  # of the spread; float64 tells apart neighbours that are nearer
+LARGEST_HALF = 6e4  # of what float16 holds
+NEGLIGIBLE = 1e-3  # of the standard deviation of distances to neighbours
 GROUP = 8  # columns of a tile of which only the largest value is looked at first
 
 Tile = Callable[[slice, slice], Array]
@@ -51,41 +53,69 @@ class NearestRows:
         Finite rows.
     transform : callable
         Makes of some rows the vectors that are stored.
+    may_round : bool, default=False
+        Round what is stored to float16, which halves saved models, if the distances to neighbours
+        hardly change: by a thousandth of their standard deviation, root mean square.
     """
 
-    def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
+    def __init__(
+        self,
+        rows: Array,
+        transform: Callable[[Array], Array] = as_float64,
+        may_round: bool = False,
+    ):
         xp = namespace(rows)
         some = transform(sample_rows(rows, ORIGIN_ROWS))
         # the median, since a gross error must not take it away from the others
         self.origin = xp.sort(some, axis=0)[some.shape[0] // 2, :]
+        self._is_rounded = False
 
-        self._store(rows, transform, xp.float32)
-        if self._is_too_dense(sample_rows(some, DENSITY_ROWS)):
-            self._store(rows, transform, xp.float64)
+        def store(dtype: Any) -> None:
+            vectors = by_blocks(lambda X: xp.astype(self._from_origin(transform(X)), dtype), rows)
+            self._rows = _with_squares(vectors)
 
-    def _store(self, rows: Array, transform: Callable[[Array], Array], dtype: Any) -> None:
-        xp = namespace(rows)
+        store(xp.float32)
+        some = sample_rows(some, DENSITY_ROWS)
+        distances, index = (
+            found[:, -1] for found in self.nearest_where(some, min(2, len(self)), None)
+        )
+        if self._is_too_dense(some, distances):
+            store(xp.float64)
+        elif may_round and self._can_round(some, distances, index):
+            self._rows = by_blocks(lambda X: _with_squares(_round(X[:, :-1])), self._rows)
+            self._is_rounded = True
 
-        def stored(rows: Array) -> Array:
-            relative = xp.astype(as_float64(transform(rows)) - self.origin, dtype)
-            # |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2): one more column makes it one product
-            squares = xp.sum(as_float64(relative) ** 2, axis=1, keepdims=True)
-            return xp.concat([relative, xp.astype(-squares / 2, dtype)], axis=1)
-
-        self._rows = by_blocks(stored, rows)
-
-    def _is_too_dense(self, some: Array) -> bool:
+    def _is_too_dense(self, some: Array, distances: Array) -> bool:
         """Whether float32 confuses neighbours: rows in clusters that are small beside the spread.
 
         Rounding moves half of a squared distance by some 1e-7 of the rows' squared lengths.
         """
         xp = namespace(some)
         spread = xp.mean(xp.sum((some - self.origin) ** 2, axis=1))
-        distances, _ = self.nearest_where(some, min(2, len(self)), None)
-        quartile = xp.sort(distances[:, -1])[distances.shape[0] // 4]
+        quartile = xp.sort(distances)[distances.shape[0] // 4]
         return bool(quartile**2 < DENSE**2 * spread)
 
-    __getstate__ = numpy_state
+    def _can_round(self, some: Array, distances: Array, index: Array) -> bool:
+        """Whether the distances of some rows to their neighbours hardly change."""
+        xp = namespace(some)
+        if not hasattr(xp, "float16") or xp.max(xp.abs(self._rows)) > LARGEST_HALF:
+            return False
+        rounded = _round(xp.take(self._rows[:, :-1], index, axis=0))
+        change = vector_norm(self._from_origin(some) - as_float64(rounded))[:, 0] - distances
+        return bool(xp.mean(change**2) <= NEGLIGIBLE**2 * xp.var(distances))
+
+    def __getstate__(self):
+        rows = to_numpy(self._rows[:, :-1])
+        return {
+            "origin": to_numpy(self.origin),
+            "rows": rows.astype(np.float16) if self._is_rounded else rows,
+        }
+
+    def __setstate__(self, state):
+        rows = state["rows"]
+        self.origin = state["origin"]
+        self._is_rounded = rows.dtype == np.float16
+        self._rows = _with_squares(rows.astype(np.float32) if self._is_rounded else rows)
 
     def __len__(self) -> int:
         return self._rows.shape[0]
@@ -106,7 +136,7 @@ class NearestRows:
         xp = namespace(queries)
 
         def tile(rows: slice, columns: slice) -> Array:
-            product = queries[rows, :] @ self._rows[columns, :].T
+            product = _products(queries[rows, :], self._rows[columns, :])
             if may_compare is None:
                 return product
             mask = like(may_compare(rows, columns), product)
@@ -123,7 +153,7 @@ class NearestRows:
         def tile(rows: slice, columns: slice) -> Array:
             own = self._with_ones(self._rows[rows, :-1])
             positions = np.arange(rows.start, rows.stop)
-            return without_self(own @ self._rows[columns, :].T, positions, columns)
+            return without_self(_products(own, self._rows[columns, :]), positions, columns)
 
         def measure(rows: slice, index: Array) -> Array:
             return self._distances(self._rows[rows, :-1], index)
@@ -146,7 +176,37 @@ class NearestRows:
 
     def _relative(self, rows: Array) -> Array:
         xp, dtype = namespace(rows), self._rows.dtype
-        return by_blocks(lambda X: xp.astype(as_float64(X) - self.origin, dtype), rows)
+        return by_blocks(lambda X: xp.astype(self._from_origin(X), dtype), rows)
+
+    def _from_origin(self, rows: Array) -> Array:
+        return as_float64(rows) - self.origin
+
+
+def _with_squares(rows: Array) -> Array:
+    """Rows y with -|y|^2 / 2 as one more column.
+
+    Since |x - y|^2 / 2 = |x|^2 / 2 - (x.y - |y|^2 / 2), one product tells the nearest.
+    """
+    xp = namespace(rows)
+
+    def extended(rows: Array) -> Array:
+        squares = xp.sum(as_float64(rows) ** 2, axis=1, keepdims=True)
+        return xp.concat([rows, xp.astype(-squares / 2, rows.dtype)], axis=1)
+
+    return by_blocks(extended, rows)
+
+
+def _products(queries: Array, rows: Array) -> Array:
+    if queries.shape[0] == 1 and is_numpy_array(rows):
+        # BLAS would wake threads for it that then get in the way of torch's
+        return np.einsum("ij,j->i", rows, queries[0, :])[None, :]
+    return queries @ rows.T
+
+
+def _round(rows: Array) -> Array:
+    """Rows as float16 holds them."""
+    xp = namespace(rows)
+    return xp.astype(xp.astype(rows, xp.float16), rows.dtype)
 
 
 def largest_of_tiles(
@@ -184,9 +244,11 @@ def largest_of_tiles(
             if best is not None:
                 values = xp.concat([best, values], axis=1)
                 found = xp.concat([index, found], axis=1)
-            top = top_columns(values, min(k, values.shape[1]))
-            best, index = take_along_rows(values, top), take_along_rows(found, top)
+                values, found = _take_largest(values, found, k)
+            best, index = values, found
         measured = measure(rows, index)
+        if k == 1:
+            return measured, index
         order = xp.argsort(measured, axis=1, stable=True)
         return take_along_rows(measured, order), take_along_rows(index, order)
 
@@ -197,7 +259,7 @@ def largest_of_tiles(
 
 
 def _largest(tile: Array, k: int) -> tuple[Array, Array]:
-    """Values and columns of a few of the largest entries of each row, the k largest among them."""
+    """Values and columns of the k largest entries of each row, or of all, in no order."""
     xp = namespace(tile)
     n_groups = tile.shape[1] // GROUP
     if k == 1 or n_groups <= 4 * k:
@@ -211,7 +273,12 @@ def _largest(tile: Array, k: int) -> tuple[Array, Array]:
     rest = xp.arange(n_groups * GROUP, tile.shape[1], device=device(tile))
     rest = xp.broadcast_to(rest[None, :], (tile.shape[0], rest.shape[0]))
     columns = xp.concat([columns, rest], axis=1)
-    return take_along_rows(tile, columns), columns
+    return _take_largest(take_along_rows(tile, columns), columns, k)
+
+
+def _take_largest(values: Array, columns: Array, k: int) -> tuple[Array, Array]:
+    top = top_columns(values, min(k, values.shape[1]))
+    return take_along_rows(values, top), take_along_rows(columns, top)
 
 
 def without_self(tile: Array, rows: np.ndarray, columns: slice) -> Array:

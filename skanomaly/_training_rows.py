@@ -84,8 +84,19 @@ class TrainingRows:
             projections.round(9), axis=0, return_index=True, return_inverse=True
         )
         self._place = self._first[place.ravel()]
-        self._tree = cKDTree(projections[self._first], balanced_tree=False)
+        self._tree = _plant(projections[self._first])
         return self
+
+    def __getstate__(self):
+        return {
+            "scales": self._scales,
+            "first": self._first,
+            "projections": np.asarray(self._tree.data),
+        }
+
+    def __setstate__(self, state):
+        self._scales, self._first = state["scales"], state["first"]
+        self._tree = _plant(state["projections"])
 
     @property
     def n_distinct(self) -> int:
@@ -120,6 +131,10 @@ class TrainingRows:
     def _normalised(self, projections: np.ndarray) -> np.ndarray:
         width = sum(len(scale) for _, scale in self._scales)
         return np.nan_to_num(projections / math.sqrt(width), nan=FAR).clip(-FAR, FAR)
+
+
+def _plant(projections: np.ndarray) -> cKDTree:
+    return cKDTree(projections, balanced_tree=False)
 
 
 @functools.lru_cache(maxsize=16)

@@ -157,7 +157,10 @@ class Whitening:
         """
         xp = namespace(X)
         X = as_float64(X) / self.unit_
-        return X / xp.clip(xp.max(xp.abs(X), axis=1, keepdims=True) / LARGEST, min=1.0)
+        largest = xp.max(xp.abs(X), axis=1, keepdims=True)
+        if xp.any(largest > LARGEST):
+            X = X / xp.clip(largest / LARGEST, min=1.0)
+        return X
 
     def _principal_axes(self, X: Array) -> tuple[np.ndarray, Array, np.ndarray]:
         """Eigenvalues (r,) and -vectors (d, r) of the covariance, ascending; squared norms (n,)."""

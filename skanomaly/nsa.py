@@ -33,6 +33,7 @@ from ._training_rows import TrainingRows, replace_known
 from ._validation import check_samples, read_samples
 from .images import RESIZES
 from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
+from .scorers._block import Block
 
 SCORING_BATCH = 2048  # samples whose features are held at once
 MAP_BATCH = 128  # images whose maps are held at once
@@ -209,7 +210,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             )
             neighbors = {}
             if hasattr(self.scorer_, "neighbors_in_block"):
-                neighbors[name] = self.scorer_.kneighbors(features)
+                neighbors[name] = self.scorer_.neighbors_in_block(Block(features), known)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
         explanation.heatmaps = self._heatmaps(X, features, known, layer)
         return explanation
@@ -265,6 +266,8 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             seed_parts(scorer, random_state)
         self.scorer_ = scorer
         scores = self._fit_scorer(X)
+        if isinstance(scorer, OutlierDetector):
+            scorer._known = None  # training samples are recognised by X
         self._reference = self._choose_reference(X)
         self._finish_fit(scores, TrainingRows.of(X))
         return self

@@ -51,15 +51,17 @@ def test_same_results_as_numpy(rng, table, detector, convert):
     expected = detector.fit(to_numpy(X))
     wanted = {name: getattr(expected, name)(to_numpy(Q)) for name in METHODS}
     training_scores, offset = expected.training_scores_, expected.offset_
+    # what is stored of float32 rows may be rounded to float16
+    atol = 1e-6 if X.dtype != torch.float32 else 3e-3 * training_scores.std()
     with dispatch():
         fitted = detector.fit(X)
         for name in METHODS:
             result = getattr(fitted, name)(Q)
             assert type(result) is type(Q) and result.device == Q.device
-            assert_allclose(to_numpy(result), wanted[name], atol=1e-6, err_msg=name)
+            assert_allclose(to_numpy(result), wanted[name], atol=atol, err_msg=name)
         assert type(fitted.training_scores_) is type(X)
-        assert_allclose(to_numpy(fitted.training_scores_), training_scores, atol=1e-6)
-        assert_allclose(fitted.offset_, offset, atol=1e-6)
+        assert_allclose(to_numpy(fitted.training_scores_), training_scores, atol=atol)
+        assert_allclose(fitted.offset_, offset, atol=atol)
 
 
 @pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
@@ -68,9 +70,10 @@ def test_same_neighbours_and_contributions(rng, table, convert):
     wanted = FeatureEnsemble(trim=0.1).fit(to_numpy(X)).explain(to_numpy(Q))
     with dispatch():
         explanation = FeatureEnsemble(trim=0.1).fit(X).explain(Q)
-    assert_allclose(to_numpy(explanation.contributions), wanted.contributions, atol=1e-5)
+    atol = 1e-6 if X.dtype != torch.float32 else 1e-3
+    assert_allclose(to_numpy(explanation.contributions), wanted.contributions, atol=10 * atol)
     for member, (angles, indices) in wanted.neighbors.items():
-        assert_allclose(to_numpy(explanation.neighbors[member][0]), angles, atol=1e-6)
+        assert_allclose(to_numpy(explanation.neighbors[member][0]), angles, atol=atol)
         assert_allclose(to_numpy(explanation.neighbors[member][1]), indices)
 
 

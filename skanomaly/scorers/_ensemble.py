@@ -287,35 +287,40 @@ class FeatureEnsemble(Scorer, BaseComposition):
     def _fit_members(self, blocks: Iterable[tuple[str, Array]]) -> Array:
         """Fit all scorers; their rescaled leave-one-out anomaly scores (n, members)."""
         self.members_: list[tuple[str, str, Any]] = []
-        ranges, contributions = [], []
+        columns = []
         for group, rows in blocks:
             block = Block(rows)
-            xp = namespace(rows)
             for name, scorer in self._scorers_of(group, rows.shape[0]):
                 fitted = clone(scorer)
                 try:
-                    anomaly = fit_to_block(fitted, block)
+                    columns.append(fit_to_block(fitted, block))
                 except ValueError as error:
                     raise ValueError(
                         f"{type(scorer).__name__} on group {group!r}: {error}"
                     ) from error
                 self.members_.append((group, name, fitted))
-                ranges.append([float(xp.min(anomaly)), float(xp.max(anomaly))])
-                contributions.append(_rescale(fitted, anomaly, *ranges[-1]))
         self._check_scored_groups()
-        self.ranges_ = like(np.array(ranges), contributions[0])
-        return namespace(contributions[0]).stack(contributions, axis=1)
+        xp = namespace(columns[0])
+        anomaly = xp.stack(columns, axis=1)
+        self.ranges_ = xp.stack([xp.min(anomaly, axis=0), xp.max(anomaly, axis=0)], axis=1)
+        return self._rescale(anomaly)
 
     def _contributions(self, blocks: dict[str, Array]) -> Array:
         """Rescaled anomaly scores (n, members) of new rows."""
-        columns: list[Array] = []
+        columns = []
         for group, rows in blocks.items():
             block = Block(rows)
-            for member, _, scorer in self.members_:
-                if member == group:
-                    low, high = (float(self.ranges_[len(columns), i]) for i in (0, 1))
-                    columns.append(_rescale(scorer, score_block(scorer, block), low, high))
-        return namespace(columns[0]).stack(columns, axis=1)
+            columns += [score_block(scorer, block) for g, _, scorer in self.members_ if g == group]
+        return self._rescale(namespace(columns[0]).stack(columns, axis=1))
+
+    def _rescale(self, anomaly: Array) -> Array:
+        """Anomaly scores (n, members) in units of the range of the training samples' ones."""
+        low, high = to_numpy(self.ranges_).T
+        is_ours = [isinstance(scorer, BlockScorer) for *_, scorer in self.members_]
+        # divided by a range that is rounding noise, a score would drown all others
+        unit = np.where(is_ours, 1.0, np.maximum(np.abs(low), np.abs(high)))
+        span = np.where(high - low > DEGENERATE * unit, high - low, 1.0)
+        return (anomaly - like(low, anomaly)) / like(span, anomaly)
 
     @property
     def _named_scorers(self):
@@ -386,9 +391,3 @@ def _split(X: Array, groups: dict) -> Iterator[tuple[str, Array]]:
 
 def _take_rows(blocks: dict[str, Array], index: np.ndarray) -> Iterator[tuple[str, Array]]:
     return ((name, take_rows(rows, index)) for name, rows in blocks.items())
-
-
-def _rescale(scorer: Any, anomaly: Array, low: float, high: float) -> Array:
-    # divided by a range that is rounding noise, a score would drown all others
-    unit = 1.0 if isinstance(scorer, BlockScorer) else max(abs(low), abs(high))
-    return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)

@@ -27,20 +27,26 @@ def import_faiss():
 class FaissRows(NearestRows):
     """`NearestRows` whose search looks into an inverted file index, and may miss a nearest row."""
 
-    def __init__(self, rows: Array, transform: Callable[[Array], Array] = as_float64):
+    def __init__(
+        self,
+        rows: Array,
+        transform: Callable[[Array], Array] = as_float64,
+        may_round: bool = False,
+    ):
         import_faiss()
-        super().__init__(rows, transform)
-        self._index = _build_index(
-            np.ascontiguousarray(to_numpy(self._rows[:, :-1]), dtype=np.float32)
-        )
+        super().__init__(rows, transform, may_round)
+        self._index = _build_index(self._vectors())
 
     def __getstate__(self):
-        index = import_faiss().serialize_index(self._index)
-        return {**super().__getstate__(), "_index": index}
+        centroids = self._index.quantizer.reconstruct_n(0, self._index.nlist)
+        return {**super().__getstate__(), "centroids": centroids}
 
     def __setstate__(self, state):
-        vars(self).update(state)
-        self._index = import_faiss().deserialize_index(self._index)
+        super().__setstate__(state)
+        self._index = _build_index(self._vectors(), state["centroids"])
+
+    def _vectors(self) -> np.ndarray:
+        return np.ascontiguousarray(to_numpy(self._rows[:, :-1]), dtype=np.float32)
 
     def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
         return self._measured(self._relative(queries), k)
@@ -61,11 +67,15 @@ class FaissRows(NearestRows):
         return take_along_rows(distances, order), take_along_rows(index, order)
 
 
-def _build_index(rows: np.ndarray):
+def _build_index(rows: np.ndarray, centroids: np.ndarray | None = None):
+    """An index of the rows, in lists around some centroids or around those that are found."""
     faiss = import_faiss()
     n_rows, n_features = rows.shape
     n_lists = max(1, min(int(n_rows**0.5), n_rows // MIN_ROWS_PER_LIST))
     quantizer = faiss.IndexFlatL2(n_features)
+    if centroids is not None:
+        n_lists = len(centroids)
+        quantizer.add(centroids)  # which faiss then keeps
     index = faiss.IndexIVFFlat(quantizer, n_features, n_lists, faiss.METRIC_L2)
     index.own_fields = True
     quantizer.this.disown()

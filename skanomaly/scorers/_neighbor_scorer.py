@@ -71,16 +71,19 @@ class NeighborScorer(BlockScorer):
                 f"pass at most {n_samples - 1}"
             )
         self._fit_space(block)
-        self._neighbors = self._make_index(self._coordinates(block))
+        self._neighbors = self._make_index(block)
         return self._aggregate(self._leave_one_out(block))
 
-    def _make_index(self, rows: Array) -> NearestRows | TreeRows:
+    def _make_index(self, block: Block) -> NearestRows | TreeRows:
+        rows = self._coordinates(block)
+        if self.index == "exact" and suit_a_tree(rows):
+            return TreeRows(rows, self._vectors)
+        may_round = block.rows.dtype == namespace(block.rows).float32
         if self.index == "exact":
-            search = TreeRows if suit_a_tree(rows) else NearestRows
-            return search(rows, self._vectors)
+            return NearestRows(rows, self._vectors, may_round)
         from ._faiss import FaissRows
 
-        return FaissRows(rows, self._vectors)
+        return FaissRows(rows, self._vectors, may_round)
 
     def _leave_one_out(self, block: Block) -> Array:
         """Distances (n, k) of the training rows to the nearest others."""

@@ -272,7 +272,7 @@ class PatchCosine(OutlierDetector):
         self._image, self._place = np.divmod(chosen, n_positions)
         self._check_coverage(n_positions)
         self.whitening_ = Whitening().fit(rows) if self.whiten else None
-        self._bank = NearestRows(rows, self._vectors)
+        self._bank = NearestRows(rows, self._vectors, may_round=maps.dtype == np.float32)
         self.n_patches_ = len(rows)
 
     def _draw(self, rng, n_samples: int, n_positions: int) -> np.ndarray:

@@ -26,6 +26,12 @@ class TreeRows:
     def __init__(self, rows: np.ndarray, transform: Callable = as_float64):
         self._tree = KDTree(by_blocks(transform, rows))
 
+    def __getstate__(self):
+        return {"rows": np.asarray(self._tree.data)}
+
+    def __setstate__(self, state):
+        self._tree = KDTree(state["rows"])
+
     def __len__(self) -> int:
         return len(self._tree.data)
 
