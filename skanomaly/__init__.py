@@ -24,8 +24,10 @@ _HOME = {
     "PatchCosine": "scorers",
     "PretrainedEncoder": "encoders",
     "SelfSupervisedEncoder": "encoders",
+    "load": "saving",
     "make_table_pipeline": "tables",
     "read_images": "images",
+    "save": "saving",
     "write_report": "report",
 }
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from .model_selection import OneClassKFold
     from .nsa import NSADetector
     from .report import write_report
+    from .saving import load, save
     from .scorers import (
         CenterCosine,
         FeatureEnsemble,
@@ -60,8 +63,10 @@ __all__ = [
     "PretrainedEncoder",
     "SelfSupervisedEncoder",
     "__version__",
+    "load",
     "make_table_pipeline",
     "read_images",
+    "save",
     "write_report",
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ._array_api import Array, as_float64, by_blocks, namespace, vector_norm
 
-
 SAFE = 1e-100, 1e100  # lengths whose squares neither vanish nor overflow
 
 

@@ -188,6 +188,26 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             columns["nearest"] = nearest if paths is None else np.array(paths, object)[nearest]
         return DataFrame(columns, index=index)
 
+    def save(self, path):
+        """Save to a file that holds data and no code; :func:`skanomaly.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, by convention ``*.skanomaly``.
+
+        Raises
+        ------
+        TypeError
+            If there is an object of a class that is neither of skanomaly nor a common one of
+            scikit-learn, such as a torch module of your own or a function.
+        OSError
+            If the file cannot be written.
+        """
+        from .saving import save
+
+        save(self, path)
+
     def _scores_and_nearest(self, X: Array, known: np.ndarray) -> tuple[Array, Array | None]:
         """Scores of validated samples as if they were new, and their nearest training samples.
 

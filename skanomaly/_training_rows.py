@@ -25,7 +25,7 @@ N_PROJECTIONS = 8
 TOLERANCE = 1e-4  # deviations of a column, root mean square over columns: what rounding may do
 ROUNDING = 1e-12  # of a column's values, relative to them
 SCALE_SAMPLES = 2_000  # looked at for the scale of the columns
-FAR = 1e100  # projections beyond it are all alike
+FAR = 1e30  # projections beyond it are all alike
 
 
 class TrainingRows:
@@ -91,7 +91,7 @@ class TrainingRows:
         return {
             "scales": self._scales,
             "first": self._first,
-            "projections": np.asarray(self._tree.data),
+            "projections": np.asarray(self._tree.data, np.float32),
         }
 
     def __setstate__(self, state):

@@ -37,6 +37,8 @@ from ._uncertainty import (
     log_variances,
     make_networks,
     mean_of_columns,
+    networks_of_state,
+    networks_state,
     stack_embeddings,
 )
 from ._validation import check_samples, refuse_overflow
@@ -500,6 +502,17 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         """Slices of the samples and each network's log-norms (n, n_estimators) of them."""
         for batch, log_variance in log_variances(self.networks_, scaled, self.device):
             yield batch, log_norm(log_variance, self.norm).T.cpu().numpy()
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "networks_" in state:
+            state["networks_"] = networks_state(state["networks_"])
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "networks_" in state:
+            self.networks_ = networks_of_state(state["networks_"])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

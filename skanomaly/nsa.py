@@ -269,6 +269,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         if isinstance(scorer, OutlierDetector):
             scorer._known = None  # training samples are recognised by X
         self._reference = self._choose_reference(X)
+        self._local_scorers: dict[str, PatchCosine] = {}
         self._finish_fit(scores, TrainingRows.of(X))
         return self
 
@@ -344,18 +345,30 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         if self._scores_patches:
             angles = self.scorer_.angles(features, known)
         elif self._reference is not None:
-            index, reference = self._reference
+            index, _ = self._reference
             own = np.where(np.isin(known, index), np.searchsorted(index, known), -1)
-            maps, normal = (self.encoder_.transform_map(x, layer) for x in (X, reference))
-            local = PatchCosine(whiten=True)
-            local.fit_batches(lambda: iter([normal]), len(normal))
-            angles = local.angles(maps, own)
+            angles = self._local_scorer(layer).angles(self.encoder_.transform_map(X, layer), own)
         else:
             return None
         from torch import from_numpy
         from torch.nn.functional import interpolate
 
         return interpolate(from_numpy(angles)[:, None], X.shape[2:], mode="bilinear")[:, 0].numpy()
+
+    def _local_scorer(self, layer: str) -> PatchCosine:
+        """A scorer of a layer's positions, fitted to the reference images when it is first used."""
+        if layer not in self._local_scorers:
+            normal = self.encoder_.transform_map(self._reference[1], layer)
+            scorer = PatchCosine(whiten=True)
+            scorer.fit_batches(lambda: iter([normal]), len(normal))
+            self._local_scorers[layer] = scorer
+        return self._local_scorers[layer]
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "_local_scorers" in state:
+            state["_local_scorers"] = {}
+        return state
 
     def _validate_input(self, X, *, reset):
         return check_samples(self, X, reset=reset)

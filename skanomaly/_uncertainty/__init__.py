@@ -16,6 +16,8 @@ from ._variance_networks import (
     log_variances,
     make_networks,
     mean_of_columns,
+    networks_of_state,
+    networks_state,
 )
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "log_variances",
     "make_networks",
     "mean_of_columns",
+    "networks_of_state",
+    "networks_state",
     "product_of_experts",
     "stack_embeddings",
 ]

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,29 @@ class VarianceNetworks(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, torch.relu_(x) if i else x, weight)
         return x
+
+
+def networks_state(networks: VarianceNetworks) -> dict[str, Any]:
+    """Networks as plain arrays."""
+    return {
+        "columns": networks.columns.numpy(),
+        "low": networks.low.numpy(),
+        "high": networks.high.numpy(),
+        "weights": [weight.detach().numpy() for weight in networks.weights],
+        "biases": [bias.detach().numpy() for bias in networks.biases],
+    }
+
+
+def networks_of_state(state: dict[str, Any]) -> VarianceNetworks:
+    """The networks that `networks_state` described."""
+    columns, low, high = (
+        torch.from_numpy(np.array(state[name])) for name in ("columns", "low", "high")
+    )
+    networks = VarianceNetworks(columns, low, high, (), 0)
+    for name in ("weights", "biases"):
+        values = [nn.Parameter(torch.from_numpy(np.array(w))) for w in state[name]]
+        setattr(networks, name, nn.ParameterList(values))
+    return networks.eval()
 
 
 def make_networks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._outputs import replacing_file
+from .._files import replacing_file
 
 if TYPE_CHECKING:
     import pandas as pd

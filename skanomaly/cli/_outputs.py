@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from .._files import beside
+
 
 def check_file(path: Path) -> None:
     """Refuse a file that could not be written later.
@@ -44,20 +46,9 @@ def check_folder(path: Path, source: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place if nothing fails."""
-    partial = _beside(path)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to write to, which takes its place; that is new or empty."""
-    partial = _beside(path)
+    partial = beside(path)
     partial.mkdir()
     try:
         yield partial
@@ -66,10 +57,6 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part{os.getpid()}")
 
 
 def _check_parent(path: Path) -> None:

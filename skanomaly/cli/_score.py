@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._files import replacing_file
 from ._inputs import (
     check_source,
     describe_images,
@@ -21,7 +22,7 @@ from ._inputs import (
 from ._messages import say
 from ._models import TRUST, check_kind, detector_of, features_of, load_model
 from ._options import add_model_and_source, add_on_error
-from ._outputs import check_file, check_folder, replacing_file, replacing_folder
+from ._outputs import check_file, check_folder, replacing_folder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -115,8 +115,12 @@ def make_backbone(name: str, sample_shape: tuple[int, ...]) -> Backbone:
     if (name == "mlp") != is_table:
         kind, known = ("tables", "'mlp'") if is_table else ("images", "'compact' or 'resnet18'")
         raise ValueError(f"backbone={name!r} does not take {kind}; pass {known}, or 'auto'")
-    if is_table:
-        return _mlp(*sample_shape)
+    backbone = _mlp(*sample_shape) if is_table else _of_images(name, sample_shape)
+    backbone.source = "skanomaly", name, sample_shape
+    return backbone
+
+
+def _of_images(name: str, sample_shape: tuple[int, ...]) -> Backbone:
     channels, height, width = sample_shape
     if min(height, width) < MIN_IMAGE_SIZE:
         raise ValueError(

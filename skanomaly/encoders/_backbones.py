@@ -50,6 +50,8 @@ class Backbone(nn.Module):
         self.embedding_dim = embedding_dim
         self.n_channels = n_channels
         self.patch_grid = patch_grid
+        # where the network comes from, if that is not the user: kind, name and sample shape
+        self.source: tuple[str, str, tuple[int, ...]] | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.n_channels is not None and x.shape[1] == 1:

@@ -16,6 +16,7 @@ from .._sklearn_compat import check_feature_names_in
 from .._training import scoring_device, to_device
 from .._validation import check_samples
 from ._encoder_network import HEAD, POOLED, EncoderNetwork
+from ._network_state import network_of_state, network_state
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
@@ -144,6 +145,37 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def save(self, path):
+        """Save to a file that holds data and no code; :func:`skanomaly.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, by convention ``*.skanomaly``.
+
+        Raises
+        ------
+        TypeError
+            If there is an object of a class that is neither of skanomaly nor a common one of
+            scikit-learn, such as a torch module of your own or a function.
+        OSError
+            If the file cannot be written.
+        """
+        from ..saving import save
+
+        save(self, path)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = network_state(state["network_"])
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "network_" in state:
+            self.network_ = network_of_state(state["network_"])
 
     def _check_input(self, X) -> np.ndarray:
         check_is_fitted(self)

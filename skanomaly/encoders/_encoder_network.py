@@ -31,14 +31,19 @@ class SparseProjection(nn.Module):
     order: torch.Tensor
     signs: torch.Tensor
 
-    def __init__(self, in_width: int, out_width: int):
+    def __init__(self, order: torch.Tensor, signs: torch.Tensor, out_width: int):
         super().__init__()
         self.out_width = out_width
+        self.register_buffer("order", order)
+        self.register_buffer("signs", signs)
+
+    @classmethod
+    def draw(cls, in_width: int, out_width: int) -> SparseProjection:
+        """A random projection of vectors of a width."""
         filling = -in_width % out_width  # dealt with sign 0
         order = torch.cat([torch.randperm(in_width), torch.zeros(filling, dtype=torch.long)])
         signs = torch.randint(2, (in_width,), dtype=torch.float32) * 2 - 1
-        self.register_buffer("order", order)
-        self.register_buffer("signs", torch.cat([signs, torch.zeros(filling)]))
+        return cls(order, torch.cat([signs, torch.zeros(filling)]), out_width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # index_select is several times as fast as x[:, order]
@@ -105,7 +110,9 @@ class EncoderNetwork(nn.Module):
             for layer, features in self.feature_maps(x, layers).items():
                 is_map = not layer.endswith(POOLED) and not layer.startswith(HEAD)
                 if features.shape[1] > max_width and is_map:
-                    self.projections[_key(layer)] = SparseProjection(features.shape[1], max_width)
+                    self.projections[_key(layer)] = SparseProjection.draw(
+                        features.shape[1], max_width
+                    )
 
     def feature_maps(
         self, x: torch.Tensor, layers: Sequence[str], flat: bool = True

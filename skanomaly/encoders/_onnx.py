@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -98,7 +99,15 @@ class OnnxBlocks:
         )
 
     def __getstate__(self):
-        return {**self.__dict__, "_session": None}
+        return {
+            "names": self.names,
+            "batch_size": self.batch_size,
+            "model": np.frombuffer(self._model, np.uint8),
+        }
+
+    def __setstate__(self, state):
+        self.names, self.batch_size = state["names"], state["batch_size"]
+        self._model, self._session = state["model"].tobytes(), None
 
 
 class _Blocks(nn.Module):

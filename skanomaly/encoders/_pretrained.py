@@ -228,18 +228,22 @@ class PretrainedEncoder(BaseEncoder):
         if len(sample_shape) == 3:
             n_channels = max(sample_shape[0], len(preprocessing.center))
             sample_shape = (n_channels, *(preprocessing.image_size or sample_shape[1:]))
-        module = self.backbone
+        module, source = self.backbone, None
         if isinstance(module, str):
             if len(sample_shape) == 1:
                 raise ValueError(
                     f"backbone={module!r} takes images, but X is a table; pass images, or "
                     "image_shape if its rows are flattened images"
                 )
-            if module.startswith(TIMM):
-                module = load_timm(module.removeprefix(TIMM), self.weights, sample_shape[1:])
+            kind = "timm" if module.startswith(TIMM) else "torchvision"
+            source = kind, module.removeprefix(TIMM), sample_shape
+            if kind == "timm":
+                module = load_timm(source[1], self.weights, sample_shape[1:])
             else:
                 module = load_torchvision(module, self.weights)
-        return EncoderNetwork(as_backbone(module, sample_shape), preprocessing)
+        backbone = as_backbone(module, sample_shape)
+        backbone.source = source
+        return EncoderNetwork(backbone, preprocessing)
 
     def _defaults(self) -> tuple[Sequence[float] | None, Sequence[float] | None, int | None]:
         """Mean, std and image size of a network that is given by name."""

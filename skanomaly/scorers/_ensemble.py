@@ -11,7 +11,16 @@ from scipy.stats import mode
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
-from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows, to_numpy
+from .._array_api import (
+    BLOCK_BYTES,
+    Array,
+    as_float64,
+    like,
+    namespace,
+    row_slices,
+    take_rows,
+    to_numpy,
+)
 from .._base import atomic_fit
 from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
@@ -183,8 +192,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
             )
         else:
             contributions, self._kept = self._fit_members(blocks), None
-        self._training_contributions = contributions
-        self._finish_fit(-namespace(contributions).sum(contributions, axis=1), known.close())
+        # in float32, since they only explain the scores
+        xp = namespace(contributions)
+        self._training_contributions = xp.astype(contributions, xp.float32)
+        self._finish_fit(-xp.sum(contributions, axis=1), known.close())
         return self
 
     def explain(self, X, *, training_index=None):
@@ -209,7 +220,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         blocks = self._check_input(X, "explain")
         own = self._find_known(blocks) if training_index is None else np.asarray(training_index)
         contributions = replace_known(
-            own, self._contributions(blocks), self._training_contributions
+            own, self._contributions(blocks), as_float64(self._training_contributions)
         )
         return Bunch(
             members=[f"{group}/{name}" for group, name, _ in self.members_],

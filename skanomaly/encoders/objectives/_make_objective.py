@@ -62,4 +62,11 @@ def make_objective(
         return made
     if objective in ("simclr", "simclr-shifted", "mean-shifted"):
         options["temperature"] = temperature
-    return OBJECTIVES[objective](embedding_dim, **options)
+    made = OBJECTIVES[objective](embedding_dim, **options)
+    made.source = {
+        "objective": objective,
+        "embedding_dim": embedding_dim,
+        "normalize": normalize,
+        "temperature": temperature,
+    }
+    return made

@@ -52,6 +52,7 @@ class Objective(nn.Module):
 
     target_momentum: float | None = None
     shifted = False
+    source: dict | None = None  # what `make_objective` made it of, if it has a name
 
     projector: nn.Sequential  # its children are the layers head_layer_1, head_layer_2, ...
 
