@@ -33,7 +33,6 @@ from ._training_rows import TrainingRows, replace_known
 from ._validation import check_samples, read_samples
 from .images import RESIZES
 from .scorers import FeatureEnsemble, NeighborDistance, PatchCosine
-from .scorers._block import Block
 
 SCORING_BATCH = 2048  # samples whose features are held at once
 MAP_BATCH = 128  # images whose maps are held at once
@@ -210,7 +209,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             )
             neighbors = {}
             if hasattr(self.scorer_, "neighbors_in_block"):
-                neighbors[name] = self.scorer_.neighbors_in_block(Block(features), known)
+                neighbors[name] = self.scorer_.neighbors_of(features, known)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
         explanation.heatmaps = self._heatmaps(X, features, known, layer)
         return explanation

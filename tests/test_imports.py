@@ -25,6 +25,8 @@ LAYERS = [
     "datasets",
     "diagnostics",
     "_base",
+    "saving",
+    "_files",
     "_training_rows",
     "_validation",
     "_frames",

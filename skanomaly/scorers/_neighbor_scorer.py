@@ -50,10 +50,14 @@ class NeighborScorer(BlockScorer):
             Positions in the X of ``fit``.
         """
         X = self._check_input(X, "kneighbors")
-        return self.neighbors_in_block(Block(X), self._find_known(X))
+        return self.neighbors_of(X, self._find_known(X))
+
+    def neighbors_of(self, X: Array, own: np.ndarray) -> tuple[Array, Array]:
+        """As `kneighbors` of validated samples; `own` tells which training sample each is, or -1."""
+        return self.neighbors_in_block(Block(X), own)
 
     def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
-        """As `kneighbors`; `own` tells which training sample each row is, or -1."""
+        """As `neighbors_of`, of a block."""
         vectors = self._vectors(self._coordinates(block))
         distances, indices = self._neighbors.nearest(vectors, self.n_neighbors + 1)
         distances = self._from_euclidean(distances)
@@ -61,7 +65,7 @@ class NeighborScorer(BlockScorer):
 
     def nearest_samples(self, X: Array, own: np.ndarray) -> Array:
         """Position of the training sample nearest to each validated one; `own` as above."""
-        return self.neighbors_in_block(Block(X), own)[1][:, 0]
+        return self.neighbors_of(X, own)[1][:, 0]
 
     def _fit_rows(self, block: Block) -> Array:
         n_samples = block.rows.shape[0]
