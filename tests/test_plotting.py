@@ -559,6 +559,25 @@ class TestShiftDisplay:
             ShiftDisplay.from_estimator(DUMDetector(), stream, window=50)
 
 
+def test_tensors(labelled, table):
+    import torch
+
+    groups = {"left": [0, 1], "right": [2, 3, 4]}
+    X, y = labelled
+    on_arrays, on_tensors = (
+        LayerCurveDisplay.from_estimator(
+            FeatureEnsemble(groups=groups).fit(convert(table)), convert(X), y
+        )
+        for convert in (np.asarray, torch.as_tensor)
+    )
+    assert on_tensors.areas == pytest.approx(on_arrays.areas)
+    ensemble, tensor = FeatureEnsemble(groups=groups).fit(torch.as_tensor(table)), torch.tensor(X)
+    display = ContributionDisplay.from_estimator(ensemble, tensor, index=70)
+    assert display.contributions.sum() == pytest.approx(-float(ensemble.score_samples(tensor)[70]))
+    display = ScoreDisplay.from_estimator(ensemble, tensor, torch.tensor(y))
+    assert list(display.distributions_)[1:] == ["normal samples", "anomalies"]
+
+
 def test_plot_again_in_other_axes(detector, mixed, ax):
     display = HeatmapDisplay.from_estimator(detector, mixed[0][:2])
     first = display.figure_
