@@ -170,10 +170,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         ----------
         X : images or table
             Samples of the shape that was fitted.
-        layer : str, default="auto"
+        layer : str or None, default="auto"
             Block of the encoder, such as "conv_block_2", whose positions the heatmaps compare.
-            "auto" is the last one with at least 8 x 8 positions. Not used for tables and for a
-            :class:`PatchCosine`, which has a layer of its own.
+            "auto" is the last one with at least 8 x 8 positions. None computes no heatmaps. The
+            name is not used for tables and for a :class:`PatchCosine`, which has a layer of its
+            own.
 
         Returns
         -------
@@ -187,7 +188,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             of the features at each position to the nearest ones in normal images, interpolated to
             the images' resolution. They are those of a :class:`PatchCosine`: of the scorer, if
             it is one, or of one that is fitted to at most 200 training images, whitened. None
-            without a convolutional encoder.
+            without a convolutional encoder, or with ``layer=None``.
 
         Raises
         ------
@@ -211,7 +212,9 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             if hasattr(self.scorer_, "neighbors_in_block"):
                 neighbors[name] = self.scorer_.neighbors_of(features, known)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
-        explanation.heatmaps = self._heatmaps(X, features, known, layer)
+        explanation.heatmaps = None
+        if layer is not None:
+            explanation.heatmaps = self._heatmaps(X, features, known, layer)
         return explanation
 
     def set_params(self, **params):

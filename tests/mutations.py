@@ -74,6 +74,27 @@ MUTATIONS = [
         "report",
     ),
     Mutation(
+        "plotting: the curves of layers are those of the normal samples",
+        "plotting/_layer_curves.py",
+        "check_labels(y, len(contributions)) == -1",
+        "check_labels(y, len(contributions)) == 1",
+        "plotting",
+    ),
+    Mutation(
+        "plotting: views are ordered from the least certain one on",
+        "plotting/_view_plot.py",
+        "np.argsort(-scores, axis=1",
+        "np.argsort(scores, axis=1",
+        "plotting",
+    ),
+    Mutation(
+        "plotting: the most normal images from the less normal one on",
+        "plotting/_extremes_plot.py",
+        "order[-count:][::-1]",
+        "order[-count:]",
+        "plotting",
+    ),
+    Mutation(
         "command line: columns of a table taken in their order, not by name",
         "cli/_inputs.py",
         "return table[list(expected)]",

@@ -126,6 +126,16 @@ def test_page_on_uncertainty(capsys):
     assert isinstance(names["detector"], DUMDetector)
 
 
+def test_page_on_plotting():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.close("all")  # figures of other pages
+    names = run_page("docs/plotting.md")
+    assert Path("scores.png").exists()
+    assert names["curves"].areas["total"] > 0.5 and names["extremes"].index.shape == (2, 5)
+    assert len(plt.get_fignums()) == 15
+    plt.close("all")
+
+
 def run_shell(name):
     """Run the commands of a page, up to a pipe; the exit codes of each, by its name."""
     text = (ROOT / name).read_text()

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "skanomaly"
 LAYERS = [
     "__main__",
     "cli",
+    "plotting",
     "report",
     "tables",
     "nsa",
@@ -30,6 +31,7 @@ LAYERS = [
     "_training_rows",
     "_validation",
     "_frames",
+    "_samples",
     "images",
     "_whitening",
     "_nearest_rows",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skanomaly
-from skanomaly import datasets, diagnostics, encoders
+from skanomaly import datasets, diagnostics, encoders, plotting
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,10 +51,12 @@ def run(code):
 
 def test_import_is_cheap():
     code = "import sys, skanomaly; dir(skanomaly); print(*sys.modules);"
-    code += "from skanomaly import NSADetector; print(*sys.modules)"
-    package, detector = (set(line.split()) for line in run(code).splitlines())
+    code += "from skanomaly import NSADetector; print(*sys.modules);"
+    code += "from skanomaly.plotting import ViewDisplay; print(*sys.modules)"
+    package, detector, displays = (set(line.split()) for line in run(code).splitlines())
     assert not {"torch", "torchvision", "matplotlib", "sklearn", "numpy"} & package
     assert not {"torch", "torchvision", "matplotlib"} & detector and "sklearn" in detector
+    assert not {"torch", "matplotlib"} & displays
 
 
 def test_scorers_run_without_torch():
@@ -68,7 +70,7 @@ def test_unknown_name():
 
 def test_every_public_name_is_on_the_api_page():
     page = (ROOT / "docs" / "api.md").read_text()
-    for module in skanomaly, datasets, diagnostics, encoders:
+    for module in skanomaly, datasets, diagnostics, encoders, plotting:
         for name in module.__all__:
             assert f"`{name}" in page, name
 

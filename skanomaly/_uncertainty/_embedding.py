@@ -6,18 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import gen_batches
 
 from .._base import seed_parts
-from .._training import SeededDraws, to_device
-from ..encoders import SelfSupervisedEncoder, as_augmentation, as_float, make_augmentation
+from ..encoders import SelfSupervisedEncoder, draw_views
 
 N_VIEWS = 8  # of each image
-IMAGE_BATCH = 256
 
 
 def fit_encoder(encoder: Any, X: np.ndarray, seed: int | None, verbose: int) -> Any:
@@ -61,14 +57,9 @@ def embed_views(
     X: np.ndarray, augment: Any, embed_images: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> np.ndarray:
     """Embeddings (n, N_VIEWS, n_features) of random views of images."""
-    cpu = torch.device("cpu")
-    generator = torch.Generator().manual_seed(seed)
-    draws = SeededDraws(seed)  # of augmentations that take no generator
-    random_views = as_augmentation(make_augmentation(X, augment, cpu))
-    views = []
-    for rows in gen_batches(len(X), IMAGE_BATCH):
-        images = as_float(to_device(X[rows], cpu))
-        with draws:
-            drawn = [random_views(images, generator).clamp(0, 1) for _ in range(N_VIEWS)]
-        views.append(np.stack([embed_images(view.numpy()) for view in drawn], axis=1))
-    return np.concatenate(views)
+    return np.concatenate(
+        [
+            np.stack([embed_images(view) for view in views], axis=1)
+            for views in draw_views(X, augment, N_VIEWS, seed)
+        ]
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
+from .._training import SeededDraws, to_device
 from ._image_operations import (
     adjust_brightness,
     adjust_contrast,
@@ -20,8 +22,10 @@ from ._image_operations import (
     per_image,
     to_gray,
 )
+from ._preprocessing import as_float
 from ._row_views import ColumnCorruption
 
+VIEW_BATCH = 256  # images whose views are drawn at once
 CANDIDATES = 10  # crops drawn for each image, of which one must fit, as in torchvision
 
 
@@ -230,6 +234,21 @@ def as_augmentation(augment: Callable) -> Callable[[torch.Tensor, torch.Generato
     if takes_generator or "generator" in parameters:
         return augment
     return lambda images, generator: augment(images)
+
+
+def draw_views(
+    X: np.ndarray, augment: str | Callable | None, n_views: int, seed: int
+) -> Iterator[list[np.ndarray]]:
+    """For each batch of images (n, channels, height, width) its `n_views` random views."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator().manual_seed(seed)
+    draws = SeededDraws(seed)  # of augmentations that take no generator
+    random_view = as_augmentation(make_augmentation(X, augment, cpu))
+    for rows in gen_batches(len(X), VIEW_BATCH):
+        images = as_float(to_device(X[rows], cpu))
+        with draws:
+            views = [random_view(images, generator).clamp(0, 1).numpy() for _ in range(n_views)]
+        yield views
 
 
 class _Draw:

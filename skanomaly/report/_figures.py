@@ -42,22 +42,12 @@ def histogram(samples: dict[str, np.ndarray], threshold: float) -> Figure:
     threshold : float
         Marked by a vertical line.
     """
-    values = np.concatenate([threshold, *samples.values()], axis=None)
-    training = next(iter(samples.values()))
-    reach = FAR * max(np.ptp(np.append(training, threshold)), 1e-9 * abs(threshold))
-    low = max(values.min(), threshold - reach)
-    high = min(values.max(), threshold + reach)
-    if not high > low:  # all scores are equal
-        low, high = low - 1, high + 1
-    shares = {
-        name: np.histogram(scores.clip(low, high), N_BINS, (low, high))[0] / len(scores)
-        for name, scores in samples.items()
-        if len(scores)
-    }
+    shares, edges, is_clipped = bin_scores(samples, threshold, next(iter(samples.values())))
     top = max(heights.max() for heights in shares.values())
-    edges = np.linspace(0, 1, N_BINS + 1)
+    low, high = edges[0], edges[-1]
+    places = np.linspace(0, 1, len(edges))
     curves = [
-        Curve(name, _points(np.repeat(edges, 2), np.pad(np.repeat(heights / top, 2), 1)))
+        Curve(name, _points(np.repeat(places, 2), np.pad(np.repeat(heights / top, 2), 1)))
         for name, heights in shares.items()
     ]
     return Figure(
@@ -67,8 +57,35 @@ def histogram(samples: dict[str, np.ndarray], threshold: float) -> Figure:
         _ticks(low, high),
         _ticks(0, top),
         ((threshold - low) / (high - low), None),
-        bool(values.min() < low or values.max() > high),
+        is_clipped,
     )
+
+
+def bin_scores(
+    samples: dict[str, np.ndarray],
+    threshold: float | None = None,
+    training: np.ndarray | None = None,
+    n_bins: int = N_BINS,
+) -> tuple[dict[str, np.ndarray], np.ndarray, bool]:
+    """For each set the share of its samples in each bin; the bins' edges; whether they end early.
+
+    Given a threshold and training scores, scores that are much farther from the threshold than
+    those of the training are counted in the outermost bins. Sets without samples are left out.
+    """
+    values = np.concatenate([*samples.values(), *([] if threshold is None else [[threshold]])])
+    low, high = values.min(), values.max()
+    if threshold is not None and training is not None:
+        reach = FAR * max(np.ptp(np.append(training, threshold)), 1e-9 * abs(threshold))
+        low, high = max(low, threshold - reach), min(high, threshold + reach)
+    is_clipped = bool(values.min() < low or values.max() > high)
+    if not high > low:  # all scores are equal
+        low, high = low - 1, high + 1
+    shares = {
+        name: np.histogram(scores.clip(low, high), n_bins, (low, high))[0] / len(scores)
+        for name, scores in samples.items()
+        if len(scores)
+    }
+    return shares, np.linspace(low, high, n_bins + 1), is_clipped
 
 
 def curve(

@@ -43,6 +43,11 @@ def overlay(picture: Image.Image, heatmap: np.ndarray, low: float, high: float) 
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
+def heatmap_colors() -> np.ndarray:
+    """Colours (n, 3) of heatmaps from low to high, over gray as in `overlay`."""
+    return (1 - OPACITY) * 128 + OPACITY * COLORS
+
+
 def data_uri(picture: Image.Image) -> str:
     """The picture as a JPEG in a URI."""
     content = io.BytesIO()
@@ -51,7 +56,8 @@ def data_uri(picture: Image.Image) -> str:
 
 
 def gradient() -> str:
-    """The colours of heatmaps as a CSS gradient, over gray as in `overlay`."""
-    colors = (1 - OPACITY) * 128 + OPACITY * COLORS
-    names = ", ".join(f"rgb({red:.0f} {green:.0f} {blue:.0f})" for red, green, blue in colors)
+    """The colours of heatmaps as a CSS gradient."""
+    names = ", ".join(
+        f"rgb({red:.0f} {green:.0f} {blue:.0f})" for red, green, blue in heatmap_colors()
+    )
     return f"linear-gradient(to right, {names})"

@@ -17,10 +17,10 @@ from sklearn import config_context
 from sklearn.utils import Bunch
 
 from .. import _version
-from .._array_api import is_array_api_obj, like, namespace, to_numpy
+from .._array_api import to_numpy
 from .._base import OutlierDetector
-from .._sklearn_compat import safe_indexing
-from ..images import Images, read_images
+from .._samples import take_samples
+from ..images import read_images
 from ._agreement import agreement
 from ._figures import histogram
 from ._pictures import data_uri, gradient, overlay, thumbnail
@@ -76,22 +76,12 @@ def describe(
             ("Most anomalous", entries[:n_anomalous]),
             ("Most normal", entries[n_anomalous:]),
         ],
-        **_explain_entries(entries, detector, _take(X, shown), n_anomalous),
+        **_explain_entries(entries, detector, take_samples(X, shown), n_anomalous),
         "detector": type(detector).__name__,
         "settings": list(_settings(detector)),
         "fitted_parts": list(_fitted_parts(detector)),
         "versions": _versions(),
     }
-
-
-def _take(X: Any, index: np.ndarray) -> Any:
-    if isinstance(X, dict):
-        return {name: _take(rows, index) for name, rows in X.items()}
-    if isinstance(X, Images):
-        return X[index]
-    if is_array_api_obj(X):
-        return namespace(X).take(X, like(index, X), axis=0)
-    return safe_indexing(X, index)
 
 
 def _explain_entries(
@@ -190,11 +180,9 @@ def _contributions(explanation: Bunch, n_anomalous: int) -> list[dict]:
     """
     values = to_numpy(explanation.contributions)
     has_normal = len(values) > n_anomalous
-    layers = [member.rpartition("/")[0] for member in explanation.members]
-    by_layer = {layer: np.array([name == layer for name in layers]) for layer in layers}
+    by_layer = sum_by_layer(explanation.members, values)
     tables = [("member", dict(zip(explanation.members, values.T, strict=True)))]
-    if 1 < len(by_layer) < len(layers):
-        by_layer = {name: values[:, columns].sum(axis=1) for name, columns in by_layer.items()}
+    if 1 < len(by_layer) < len(explanation.members):
         tables.insert(0, ("layer", by_layer))
     return [
         {
@@ -207,6 +195,14 @@ def _contributions(explanation: Bunch, n_anomalous: int) -> list[dict]:
         }
         for by, table in tables
     ]
+
+
+def sum_by_layer(members: list[str], contributions: np.ndarray) -> dict[str, np.ndarray]:
+    """For each layer the sum of what its members contribute to the scores (n_samples,)."""
+    layers = np.array([member.rpartition("/")[0] or member for member in members])
+    return {
+        str(layer): contributions[:, layers == layer].sum(axis=1) for layer in dict.fromkeys(layers)
+    }
 
 
 def _discoveries(p_values: np.ndarray, labels: np.ndarray | None) -> list[dict]:

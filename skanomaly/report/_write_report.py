@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from importlib import resources
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import jinja2
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import OutlierDetector
-from .._sklearn_compat import num_samples
+from .._samples import check_labels, count_samples
 from .._validation import read_samples
 from ._sections import describe
 
@@ -83,31 +82,13 @@ def write_report(detector, X, path, *, y=None, n_images=12, title=None):
         raise ValueError(f"n_images={n_images!r}; pass an int of at least 1")
     with _replacing(Path(path)) as file:
         X = read_samples(detector, X, reset=False)
-        n_samples = _count(X)
+        n_samples = count_samples(X)
         if n_samples == 0:
             raise ValueError("X has no samples; pass at least one")
-        labels = None if y is None else _check_labels(y, n_samples)
+        labels = None if y is None else check_labels(y, n_samples)
         page = describe(detector, X, labels, int(n_images))
         page["title"] = title or f"{type(detector).__name__}: {n_samples} samples"
         file.write(_template().render(page))
-
-
-def _count(X: Any) -> int:
-    return num_samples(next(iter(X.values()), ()) if isinstance(X, dict) else X)
-
-
-def _check_labels(y: Any, n_samples: int) -> np.ndarray:
-    labels = np.asarray(y)
-    if labels.shape != (n_samples,):
-        raise ValueError(
-            f"y has shape {labels.shape}, but X has {n_samples} samples; pass one label for each"
-        )
-    unknown = [label for label in labels.tolist() if label not in (1, -1)]
-    if unknown:
-        raise ValueError(
-            f"y has the label {unknown[0]!r}; pass +1 for normal samples and -1 for anomalies"
-        )
-    return labels.astype(int)
 
 
 @contextlib.contextmanager
