@@ -53,7 +53,7 @@ class NeighborScorer(BlockScorer):
         return self.neighbors_of(X, self._find_known(X))
 
     def neighbors_of(self, X: Array, own: np.ndarray) -> tuple[Array, Array]:
-        """As `kneighbors` of validated samples; `own` tells which training sample each is, or -1."""
+        """As `kneighbors`, of validated samples; `own` is the training sample each is, or -1."""
         return self.neighbors_in_block(Block(X), own)
 
     def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
