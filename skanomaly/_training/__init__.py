@@ -2,7 +2,7 @@
 
 from ._checkpoint import Checkpoint
 from ._deep_estimator import DeepEstimator
-from ._device import at_least_float32, resolve_device, scoring_device
+from ._device import at_least_float32, resolve_device, scoring_device, survive_fork
 from ._loop import Training
 from ._recipe import OPTIMIZERS, Recipe
 from ._sample_store import SampleStore, to_device
@@ -23,5 +23,6 @@ __all__ = [
     "at_least_float32",
     "resolve_device",
     "scoring_device",
+    "survive_fork",
     "to_device",
 ]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import torch
 
 from .distributed import local_rank
+
+_PROCESS = os.getpid()
+
+
+def survive_fork() -> None:
+    """One thread for torch in a forked process, which has none of OpenMP's threads to wait for."""
+    if os.getpid() != _PROCESS and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -17,6 +26,7 @@ def resolve_device(device: str) -> torch.device:
     ValueError
         If the device does not exist here.
     """
+    survive_fork()
     if device == "auto" and not torch.cuda.is_available():
         return torch.device("cpu")
     if device in ("auto", "cuda"):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._training import SeededDraws
+from .._training import SeededDraws, survive_fork
 from ._architectures import load_timm, load_torchvision, make_backbone
 from ._backbones import Backbone
 from ._encoder_network import EncoderNetwork, SparseProjection
@@ -51,6 +51,7 @@ def network_of_state(state: Any) -> EncoderNetwork:
     """
     if isinstance(state, EncoderNetwork):
         return state
+    survive_fork()
     weights = {name: torch.from_numpy(np.array(w)) for name, w in state["weights"].items()}
     center, scale = weights["preprocessing.center"], weights["preprocessing.scale"]
     preprocessing = Preprocessing(center, scale, _as_tuple(state["image_size"]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize
 
 from .._files import replacing_file
 from ._structure import Decoder, Encoder
@@ -71,7 +71,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     }
     metadata["sha256"] = _digest(metadata, encoder.arrays)
     with replacing_file(Path(path)) as partial:
-        save_file(encoder.arrays, partial, metadata)
+        partial.write_bytes(serialize(encoder.arrays, metadata))
 
 
 def load(path: str | os.PathLike) -> Any:

@@ -61,9 +61,12 @@ class Encoder:
     def _array(self, value: np.ndarray, where: str) -> dict[str, Any]:
         if value.dtype.kind in NUMBERS:
             name = f"{where}:{len(self.arrays)}"
-            self.arrays[name] = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
+            # in the order that it has in memory, on which the last bits of products depend
+            is_transposed = value.flags.f_contiguous and not value.flags.c_contiguous
+            stored = value.T if is_transposed else value
+            self.arrays[name] = np.ascontiguousarray(stored, value.dtype.newbyteorder("="))
             # an array without dimensions becomes one of length 1
-            return {"array": name, "shape": list(value.shape)}
+            return {"array": name, "shape": list(stored.shape), "is_transposed": is_transposed}
         if value.dtype.kind in "OU":
             items = self.encode(value.ravel().tolist(), where)
             return {"objects": items, "dtype": value.dtype.str, "shape": list(value.shape)}
@@ -121,7 +124,8 @@ class Decoder:
 
     def _array(self, node: dict) -> np.ndarray:
         if "array" in node:
-            return self.arrays[node["array"]].reshape(node["shape"])
+            array = self.arrays[node["array"]].reshape(node["shape"])
+            return array.T if node["is_transposed"] else array
         array = np.empty(len(node["objects"]), np.dtype(node["dtype"]))
         array[:] = self.decode(node["objects"])
         return array.reshape(node["shape"])
