@@ -49,7 +49,7 @@ from skanomaly import (
     PretrainedEncoder,
     SelfSupervisedEncoder,
 )
-from skanomaly.saving import TRUSTED_TYPES
+from skanomaly.saving import TRUSTED_TYPES, is_data, saved_versions
 from skanomaly.saving._save import _digest, _read
 from tests.registry import SHORT, AnyWidth, identify, make_estimators
 
@@ -471,6 +471,12 @@ def test_mlflow_works_with_its_defaults(table, tmp_path):
     loaded = mlflow.load_model(str(tmp_path / "model"))
     assert (tmp_path / "model" / "model.skops").exists()
     assert_array_equal(loaded.score_samples(table + 0.1), detector.score_samples(table + 0.1))
+
+
+def test_what_a_file_is_and_who_wrote_it(small_file, table, tmp_path):
+    assert is_data(small_file) and saved_versions(small_file)["torch"] == torch.__version__
+    joblib.dump(NeighborDistance().fit(table), tmp_path / "pickle")
+    assert not is_data(tmp_path / "pickle")
 
 
 @pytest.mark.parametrize("name", TRUSTED_TYPES)

@@ -14,7 +14,7 @@ from ._models import TRUST, detector_of, is_of_images, load_model
 SUMMARY = "print what a model is"
 DESCRIPTION = f"""\
 Print what a model is, on what it was fitted, the parameters that differ from the defaults, and the
-versions of the packages that are installed here.
+versions of the packages that wrote it and that are installed here.
 
 {TRUST}
 """
@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
 def _describe(model: Any, path: str) -> Iterator[tuple[str, Any]]:
     from sklearn import config_context
 
+    from ..saving import is_data, saved_versions
+
     detector = detector_of(model)
     yield "model", f"{path}, {os.path.getsize(path) / 2**20:.1f} MiB"
     with config_context(print_changed_only=True):
@@ -57,5 +59,7 @@ def _describe(model: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield "columns", columns
     share = f"{100 * detector._rate:.3g} % of the training samples were"
     yield "threshold", f"{detector.offset_:.6g}; samples below are outliers, as {share}"
+    if is_data(path):
+        yield "saved with", ", ".join(" ".join(pair) for pair in saved_versions(path).items())
     versions = [f"{package} {metadata.version(package)}" for package in PACKAGES]
     yield "versions here", ", ".join([f"Python {platform.python_version()}", *versions])

@@ -12,15 +12,22 @@ if TYPE_CHECKING:
 
     from .._base import OutlierDetector
 
-TRUST = "A model is a program: load only models from people you trust."
+TRUST = """\
+Models of images, and of tables of numbers, are data. Others, and what joblib writes, are programs:
+load only such models from people you trust."""
 
 
 def save_model(model: Any, path: Path) -> None:
-    """Write a model, as a whole or not at all; ``joblib.load`` reads it."""
+    """Write a model, as a whole or not at all, as data or else by joblib."""
     import joblib
 
-    with replacing_file(path) as partial:
-        joblib.dump(model, partial)
+    from ..saving import save
+
+    try:
+        save(model, path)
+    except TypeError:  # encoders of strings and dates hold more than data
+        with replacing_file(path) as partial:
+            joblib.dump(model, partial)
 
 
 def load_model(path: str) -> Any:
@@ -35,10 +42,12 @@ def load_model(path: str) -> Any:
     """
     import joblib
 
-    with open(path, "rb"):  # a missing file is another mistake than a damaged one
-        pass
+    from ..saving import is_data, load
+
     try:
-        model = joblib.load(path)
+        model = load(path) if is_data(path) else joblib.load(path)
+    except OSError:
+        raise
     except MemoryError:
         raise
     except Exception as error:  # unpickling what is no pickle raises errors of all kinds

@@ -121,6 +121,17 @@ def load(path: str | os.PathLike) -> Any:
     return estimator
 
 
+def is_data(path: str | os.PathLike) -> bool:
+    """Whether a file looks like what `save` writes, not like a pickle."""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{"  # the header, after its length
+
+
+def saved_versions(path: str | os.PathLike) -> dict[str, str]:
+    """Versions of the packages that wrote a file."""
+    return json.loads(_read(os.fspath(path))[0]["versions"])
+
+
 def _read(path: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays, whose checksum is right."""
     with open(path, "rb"):  # a missing file is another mistake than a damaged one
