@@ -8,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import cloudpickle
@@ -474,7 +475,7 @@ def test_mlflow_works_with_its_defaults(table, tmp_path):
 
 
 def test_what_a_file_is_and_who_wrote_it(small_file, table, tmp_path):
-    assert is_data(small_file) and saved_versions(small_file)["torch"] == torch.__version__
+    assert is_data(small_file) and saved_versions(small_file)["torch"] == version("torch")
     joblib.dump(NeighborDistance().fit(table), tmp_path / "pickle")
     assert not is_data(tmp_path / "pickle")
 
