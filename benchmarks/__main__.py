@@ -73,6 +73,9 @@ EXPERIMENTS = {
         "speed:neighbors", (), "exact search beside faiss and scikit-learn (4 min)"
     ),
     "scoring": Experiment("speed:scoring", (), "scoring beside the forward pass (5 min)"),
+    "models": Experiment(
+        "models:models", ("methods",), "size of models, and seconds for one image (5 min)"
+    ),
     "pretrained-speed": Experiment(
         "pretrained:pretrained_speed", (), "a pretrained network beside its module (1 min)"
     ),

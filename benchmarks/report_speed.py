@@ -28,6 +28,7 @@ def write(folder):
         ("training-time", "Time to AUROC", render_training_time),
         ("neighbors", "Search", render_neighbors),
         ("scoring", "Scoring", render_scoring),
+        ("models", "Models in services", render_models),
         ("pretrained-speed", "Pretrained features", render_pretrained),
         ("growth", "Growth", render_growth),
         ("memory", "Memory", render_memory),
@@ -156,6 +157,21 @@ def render_scoring(rows):
         cells[f"ensemble, {name.replace('_', ' ')}"] = wide[name]["ensemble"].map(number)
     cells.index = [f"{backbone}, {n:,} image{'s' * (n > 1)}" for backbone, n in cells.index]
     return table(cells)
+
+
+def render_models(rows):
+    """Size and milliseconds of each model, beside the forward pass of its network."""
+    rows = take_last(rows, "method").set_index("method")
+    columns = {
+        "file_mb": "file, MB",
+        "load_s": "load and first score, s",
+        "one_ms": "1 image, ms",
+        "forward_ms": "its forward pass",
+        "explain_ms": "its explanation",
+        "many_ms": "2,048 images, ms",
+        "forward_many_ms": "their forward pass",
+    }
+    return table(rows[list(columns)].map(number).rename(columns=columns))
 
 
 def render_growth(rows):

@@ -1,6 +1,7 @@
 """The benchmarks of speed and memory, and those of DUM on images."""
 
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from benchmarks import (
     files,
     growth,
     memory,
+    models,
     pretrained,
     report_dum_images,
     report_speed,
@@ -29,7 +31,7 @@ from skanomaly import DUMDetector, MahalanobisCosine
 needs_linux = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="the peak memory is read from Linux's /proc"
 )
-MODULES = (dum_images, growth, speed, training)
+MODULES = (dum_images, growth, models, speed, training)
 
 
 @pytest.fixture
@@ -151,6 +153,19 @@ def test_scoring(options, images, records):
     assert rows.index.unique("images").tolist() == [8, 1] and (rows["seconds"] > 0).all()
     assert (rows.xs("all blocks", level="step")["times_all_blocks"] == 1).all()
     assert set(rows["train_images"]) == {50}
+
+
+def test_models(options, images, records, monkeypatch):
+    monkeypatch.setattr(models, "time_loading", lambda path, image, repeats: 1.5)
+    options.methods = ["NSADetector (compact)", "IsolationForest"]
+    models.models(options, records)
+    rows = records.rows.set_index("method")
+    ours = rows.loc["NSADetector (compact)"]
+    assert (
+        ours["file_mb"] > 1 and ours[["forward_ms", "one_ms", "many_ms", "explain_ms"]].gt(0).all()
+    )
+    page = report_speed.render_models(records.rows)
+    assert re.search(r"\| IsolationForest \| [\d.]+ \| 1\.5 \| [\d.]+ \| - \| - \|", page)
 
 
 def test_pretrained_speed(options, records):
@@ -354,7 +369,7 @@ class TestPages:
         assert "| cifar10 1, float32 | 60.0 | 65.0 | 81.5 (30 s) |" in page
         assert "| skanomaly | 3 | 1.5 | 9.5 |" in page
         assert "| random, skanomaly | 1e-08 | 1.0 |" in page
-        assert page.count("Not run.") == 8 and "at abc, 2 cores of cpu" in page
+        assert page.count("Not run.") == 9 and "at abc, 2 cores of cpu" in page
 
     def test_growth_and_scoring(self, folder):
         steps = (("embedding", 1.0, None), ("all blocks", 2.0, 1.0), ("ensemble", 5.0, 2.5))

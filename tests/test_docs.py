@@ -91,7 +91,7 @@ def test_user_guide(images, table):
     assert names["result"]["nearest"].between(0, 119).all()
     assert names["search"].best_score_ > 0.9
     assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
-    assert sorted(os.listdir()) == ["cache", "parts", "report.html"]
+    assert sorted(os.listdir()) == ["cache", "model.skanomaly", "parts", "report.html"]
 
 
 def test_page_on_scores(images, rng):
