@@ -17,6 +17,7 @@ LAYERS = [
     "tables",
     "nsa",
     "dum",
+    "_onnx_scores",
     "_uncertainty",
     "encoders",
     "_training",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -389,6 +389,30 @@ def _take_rows(blocks: dict[str, Array], index: np.ndarray) -> Iterator[tuple[st
 
 
 def _rescale(scorer: Any, anomaly: Array, low: float, high: float) -> Array:
+    return (anomaly - low) / _span(scorer, low, high)
+
+
+def _span(scorer: Any, low: float, high: float) -> float:
     # divided by a range that is rounding noise, a score would drown all others
     unit = 1.0 if isinstance(scorer, BlockScorer) else max(abs(low), abs(high))
-    return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)
+    return high - low if high - low > DEGENERATE * unit else 1.0
+
+
+class Term(NamedTuple):
+    """One of the anomaly scores that a scorer adds up: ``(score - low) / span``."""
+
+    columns: Any  # of the features, a slice or positions
+    scorer: Any
+    low: float
+    span: float
+
+
+def terms_of(scorer: Any) -> list[Term]:
+    """The anomaly scores that a fitted scorer adds up; one, if it is no ensemble."""
+    if not isinstance(scorer, FeatureEnsemble):
+        return [Term(slice(None), scorer, 0.0, 1.0)]
+    terms = []
+    ranges = to_numpy(scorer.ranges_).tolist()
+    for (group, _, member), (low, high) in zip(scorer.members_, ranges, strict=True):
+        terms.append(Term(scorer.groups_[group], member, low, _span(member, low, high)))
+    return terms
