@@ -120,6 +120,10 @@ class NearestRows:
     def __len__(self) -> int:
         return self._rows.shape[0]
 
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        """The origin (d,), float64, and the stored rows (n, d) relative to it, float32 or 64."""
+        return to_numpy(self.origin), to_numpy(self._rows[:, :-1])
+
     def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
         """Distances (m, k), ascending, to the k stored rows nearest to each query, and indices."""
         return self.nearest_where(queries, k, None)

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch, check_random_state, gen_batches
-from sklearn.utils.validation import check_memory
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
 from ._sklearn_compat import (
@@ -217,6 +217,57 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
             explanation.heatmaps = self._heatmaps(X, features, known, layer)
         return explanation
 
+    def export_onnx(self, path, *, scores=True):
+        """Write the detector as an ONNX file, which needs neither skanomaly nor torch.
+
+        The input is ``images``, (n, channels, height, width) of float32 in [0, 1], gray or colour
+        and of the size that was fitted: `image_size`, if there is one. Of tables it is
+        ``samples``, (n, n_features) of float64. Outputs are ``score``, (n,) of float64, the
+        ``score_samples`` of new samples, and the features of each layer by its name. The file's
+        metadata has the threshold as ``offset_``: outliers score less.
+
+        Images that are identical to training images are scored like new ones, which their
+        leave-one-out scores in ``score_samples`` are not.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if there is one.
+        scores : bool, default=True
+            False leaves the score out. True needs a :class:`MahalanobisCosine` or a
+            :class:`CenterCosine`, or a :class:`FeatureEnsemble` of them.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxruntime is not installed.
+        ValueError
+            If the encoder or the scorer cannot be exported, or the file would exceed ONNX's 2 GiB.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        from .encoders import BaseEncoder, export_features
+
+        encoder = _thawed(self.encoder_)
+        if not isinstance(encoder, BaseEncoder):
+            raise ValueError(
+                f"the encoder {type(encoder).__name__} cannot be exported to ONNX; pass a "
+                "SelfSupervisedEncoder or a PretrainedEncoder as encoder, and fit again"
+            )
+        if not scores:
+            export_features(encoder, path)
+            return
+        from ._onnx_scores import AngularScores
+
+        export_features(
+            encoder,
+            path,
+            AngularScores(_thawed(self.scorer_)),
+            self._score_samples,
+            {"offset_": repr(self.offset_)},
+        )
+
     def set_params(self, **params):
         """Set parameters of this detector or, as ``encoder__max_epochs``, of its parts."""
         for part, example in (("encoder", "SelfSupervisedEncoder"), ("scorer", "FeatureEnsemble")):
@@ -410,6 +461,11 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
 def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
     with pass_callbacks_on(detector, encoder), config_context(assume_finite=True):
         return encoder.fit(X, None)
+
+
+def _thawed(estimator: Any) -> Any:
+    """What is frozen, or the estimator itself."""
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
 def _map_batch(X: np.ndarray) -> int:

@@ -291,6 +291,27 @@ MUTATIONS = [
         "pretrained",
     ),
     Mutation(
+        "ONNX: what is outside the span left out of the whitening",
+        "_onnx_scores.py",
+        "if self.scale_outside == 0.0:",
+        "if True:",
+        "onnx",
+    ),
+    Mutation(
+        "ONNX: scores not shifted by the training scores' least",
+        "_onnx_scores.py",
+        "(angle(x) - term.low) / term.span",
+        "angle(x) / term.span",
+        "onnx",
+    ),
+    Mutation(
+        "ONNX: images resized without antialiasing",
+        "encoders/_onnx_export.py",
+        'mode="bilinear", antialias=True',
+        'mode="bilinear"',
+        "onnx",
+    ),
+    Mutation(
         "mean-shifted loss: the center follows every batch",
         "encoders/objectives/_mean_shifted.py",
         "if not self.center.any():",

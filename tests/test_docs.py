@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from PIL import Image
 from sklearn.utils import Bunch
 from torchvision import models
@@ -83,6 +84,7 @@ def save_photographs(images):
 @pytest.mark.filterwarnings("ignore:22 colour images are few")
 def test_user_guide(images, table):
     pytest.importorskip("matplotlib")
+    pytest.importorskip("onnxruntime")
     save_photographs(images)
     X, y = np.concatenate([images, 255 - images[:4]]), np.repeat([1, -1], [24, 4])
     options = {"images": images, "images_new": 255 - images, "X": X, "y": y}
@@ -91,7 +93,14 @@ def test_user_guide(images, table):
     assert names["result"]["nearest"].between(0, 119).all()
     assert names["search"].best_score_ > 0.9
     assert list(names["frame"]) == ["path", "score", "p_value", "label", "nearest"]
-    assert sorted(os.listdir()) == ["cache", "model.skanomaly", "parts", "report.html"]
+    assert_allclose(names["scores"], names["detector"].score_samples(255 - images), rtol=1e-4)
+    assert sorted(os.listdir()) == [
+        "cache",
+        "detector.onnx",
+        "model.skanomaly",
+        "parts",
+        "report.html",
+    ]
 
 
 def test_page_on_scores(images, rng):

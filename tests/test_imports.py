@@ -18,6 +18,7 @@ LAYERS = [
     "tables",
     "nsa",
     "dum",
+    "_onnx_scores",
     "_uncertainty",
     "encoders",
     "_training",

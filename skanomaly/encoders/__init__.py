@@ -5,6 +5,9 @@ from ._augmentations import PRESETS as PRESETS
 from ._augmentations import ImageAugmentation
 from ._augmentations import draw_views as draw_views
 from ._augmentations import make_augmentation as make_augmentation
+from ._base_encoder import BaseEncoder as BaseEncoder
+from ._onnx_export import export_features as export_features
+from ._preprocessing import as_float as as_float
 from ._pretrained import PretrainedEncoder
 from ._row_views import ROW_VIEWS as ROW_VIEWS
 from ._row_views import ColumnCorruption

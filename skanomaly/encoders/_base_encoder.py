@@ -17,6 +17,7 @@ from .._training import scoring_device, to_device
 from .._validation import check_samples
 from ._encoder_network import HEAD, POOLED, EncoderNetwork
 from ._network_state import network_of_state, network_state
+from ._onnx_export import export_features
 from ._preprocessing import as_float
 
 INFERENCE_BATCH = 256
@@ -120,6 +121,31 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         ((_, maps),) = self._feature_maps(X, blocks, flat=False)
         fine = [name for name in blocks if min(maps[name].shape[2:]) >= MIN_POSITIONS]
         return fine[-1] if fine else blocks[0]
+
+    def export_onnx(self, path):
+        """Write the encoder as an ONNX file, which needs neither skanomaly nor torch.
+
+        The input is ``images``, (n, channels, height, width) of float32 in [0, 1] and of the size
+        that was fitted, or of tables ``samples``, (n, n_features) of float64. There is an output
+        for each layer, by the names and with the values of ``transform_blocks``. The file is
+        written once onnxruntime returns for some samples what the encoder returns.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if there is one.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxruntime is not installed.
+        ValueError
+            If the network cannot be exported, or is larger than 2 GiB.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        export_features(self, path)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``<layer>__<number>``.

@@ -9,6 +9,7 @@ from torch import nn
 from .._training import to_device
 
 STANDARDISATION_VALUES = 50_000_000  # of pixels looked at for the channels' mean and spread
+MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 
 
 class Preprocessing(nn.Module):

@@ -20,12 +20,12 @@ from ._architectures import MIN_IMAGE_SIZE
 from ._augmentations import PRESETS, make_augmentation
 from ._base_encoder import BaseEncoder
 from ._encoder_network import make_network
+from ._preprocessing import MAX_DEVIATIONS
 from ._pretext import PretextTask
 from ._pretrained import PretrainedEncoder
 from ._tiles import Tiles
 from .objectives import OBJECTIVES
 
-MAX_DEVIATIONS = 1e6  # values of tables further from the mean than this are all alike
 COLLAPSED = 0.01  # of the spread that embeddings without a common direction have
 
 

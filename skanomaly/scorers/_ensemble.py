@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -326,12 +326,16 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     def _rescale(self, anomaly: Array) -> Array:
         """Anomaly scores (n, members) in units of the range of the training samples' ones."""
+        low, span = (like(values, anomaly) for values in self._lows_and_spans())
+        return (anomaly - low) / span
+
+    def _lows_and_spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each member's least anomaly score of the training samples, and what it is divided by."""
         low, high = to_numpy(self.ranges_).T
         is_ours = [isinstance(scorer, BlockScorer) for *_, scorer in self.members_]
         # divided by a range that is rounding noise, a score would drown all others
         unit = np.where(is_ours, 1.0, np.maximum(np.abs(low), np.abs(high)))
-        span = np.where(high - low > DEGENERATE * unit, high - low, 1.0)
-        return (anomaly - like(low, anomaly)) / like(span, anomaly)
+        return low, np.where(high - low > DEGENERATE * unit, high - low, 1.0)
 
     @property
     def _named_scorers(self):
@@ -402,3 +406,24 @@ def _split(X: Array, groups: dict) -> Iterator[tuple[str, Array]]:
 
 def _take_rows(blocks: dict[str, Array], index: np.ndarray) -> Iterator[tuple[str, Array]]:
     return ((name, take_rows(rows, index)) for name, rows in blocks.items())
+
+
+class Term(NamedTuple):
+    """One of the anomaly scores that a scorer adds up: ``(score - low) / span``."""
+
+    columns: Any  # of the features, a slice or positions
+    scorer: Any
+    low: float
+    span: float
+
+
+def terms_of(scorer: Any) -> list[Term]:
+    """The anomaly scores that a fitted scorer adds up; one, if it is no ensemble."""
+    if not isinstance(scorer, FeatureEnsemble):
+        return [Term(slice(None), scorer, 0.0, 1.0)]
+    return [
+        Term(scorer.groups_[group], member, float(low), float(span))
+        for (group, _, member), low, span in zip(
+            scorer.members_, *scorer._lows_and_spans(), strict=True
+        )
+    ]

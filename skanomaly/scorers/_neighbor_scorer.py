@@ -67,6 +67,10 @@ class NeighborScorer(BlockScorer):
         """Position of the training sample nearest to each validated one; `own` as above."""
         return self.neighbors_of(X, own)[1][:, 0]
 
+    def stored_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """An origin (d,) in float64 and the training vectors (n, d) relative to it."""
+        return self._neighbors.stored()
+
     def _fit_rows(self, block: Block) -> Array:
         n_samples = block.rows.shape[0]
         if self.n_neighbors >= n_samples:

@@ -35,6 +35,11 @@ class TreeRows:
     def __len__(self) -> int:
         return len(self._tree.data)
 
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        """An origin, which is zero, and the stored rows, as of `NearestRows`."""
+        rows = np.asarray(self._tree.data)
+        return np.zeros(rows.shape[1]), rows
+
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances (m, k), ascending, to the k stored rows nearest to each query, and indices."""
         parts = list(row_slices(len(queries), 1, QUERY_ROWS))
