@@ -163,8 +163,8 @@ def test_command_line(name, images, table, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(time, "sleep", interrupt)  # ends watch
-    small = models.mobilenet_v3_small()
-    monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: small)
+    make_small = models.mobilenet_v3_small
+    monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: make_small())
     parts = ["good", "train/good", "test/good", "test/odd"]
     folders = [f"{parent}/{part}" for parent in ("photos", "magnetic_tiles") for part in parts]
     for folder in (*folders, "shirts", "new_shirts"):
