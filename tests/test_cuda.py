@@ -36,10 +36,13 @@ def test_network_is_kept_on_the_cpu(detector):
 
 def test_detector_trained_on_cuda_loads_without_cuda(detector, images, tmp_path):
     joblib.dump(detector, tmp_path / "detector")
+    detector.save(tmp_path / "detector.skanomaly")
     np.save(tmp_path / "images.npy", images)
     code = (
-        "import joblib, numpy, torch; assert not torch.cuda.is_available();"
+        "import joblib, numpy, torch, skanomaly; assert not torch.cuda.is_available();"
         "det, X = joblib.load('detector'), numpy.load('images.npy');"
+        "same = skanomaly.load('detector.skanomaly');"
+        "assert (same.score_samples(255 - X) == det.score_samples(255 - X)).all();"
         "joblib.dump((det.score_samples(X), det.score_samples(255 - X)), 'scores')"
     )
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

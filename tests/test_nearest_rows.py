@@ -1,5 +1,6 @@
 """Nearest rows against an exhaustive search in extended precision."""
 
+import pickle
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -190,3 +191,52 @@ def test_memory_is_bounded(rng, k):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 150 * 2**20
+
+
+class TestRounding:
+    """Rows that are stored in float16, where distances hardly change."""
+
+    @pytest.fixture
+    def rows(self, rng):
+        return directions(rng.normal(size=(2_000, 64)) + 1)
+
+    def test_distances_hardly_change(self, rng, rows):
+        exact, rounded = NearestRows(rows), NearestRows(rows, may_round=True)
+        queries = directions(rng.normal(size=(300, 64)) + 1)
+        (wanted, nearest), (found, index) = (r.nearest(queries, 1) for r in (exact, rounded))
+        change = (found - wanted) / wanted.std()
+        assert 0 < np.sqrt((change**2).mean()) < 1e-3 and np.abs(change).max() < 4e-3
+        assert (index == nearest).mean() > 0.98
+
+    def test_pickles_are_half_as_large_and_exact(self, rows):
+        exact, rounded = NearestRows(rows), NearestRows(rows, may_round=True)
+        sizes = [len(pickle.dumps(r)) for r in (exact, rounded)]
+        assert sizes[1] < 0.55 * sizes[0]
+        copy = pickle.loads(pickle.dumps(rounded))
+        for found, wanted in zip(copy.nearest(rows, 3), rounded.nearest(rows, 3), strict=True):
+            assert_array_equal(found, wanted)
+        again = pickle.loads(pickle.dumps(copy))
+        assert_array_equal(again.nearest(rows, 3)[0], rounded.nearest(rows, 3)[0])
+
+    @pytest.mark.parametrize("kind", ["clusters", "beyond float16", "near duplicates"])
+    def test_rows_that_would_change_stay(self, rng, rows, kind):
+        if kind == "clusters":  # kept in float64
+            rows = np.repeat(rows[:40], 50, axis=0) + 1e-7 * rng.normal(size=rows.shape)
+        elif kind == "beyond float16":
+            rows = np.concatenate([1e3 * rows, np.full((1, rows.shape[1]), 1e9)])
+        else:
+            rows = np.repeat(rows[:1_000], 2, axis=0) + 1e-4 * rng.normal(size=rows.shape)
+        exact, stored = NearestRows(rows), NearestRows(rows, may_round=True)
+        queries = rows[:100] * 1.0001
+        for found, wanted in zip(
+            stored.nearest(queries, 2), exact.nearest(queries, 2), strict=True
+        ):
+            assert_array_equal(found, wanted)
+
+    def test_scorers_round_what_is_float32(self, rng):
+        X = rng.normal(size=(400, 30)) + 2
+        sizes = [
+            len(pickle.dumps(MahalanobisCosine().fit(X.astype(dtype))._neighbors))
+            for dtype in (np.float64, np.float32)
+        ]
+        assert sizes[1] < 0.6 * sizes[0]
