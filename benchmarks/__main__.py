@@ -79,6 +79,7 @@ EXPERIMENTS = {
     "pretrained-speed": Experiment(
         "pretrained:pretrained_speed", (), "a pretrained network beside its module (1 min)"
     ),
+    "serving": Experiment("serving:serving", (), "requests a second of the example server (5 min)"),
     "growth": Experiment(
         "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
     ),

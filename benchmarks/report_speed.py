@@ -30,6 +30,7 @@ def write(folder):
         ("scoring", "Scoring", render_scoring),
         ("models", "Models in services", render_models),
         ("pretrained-speed", "Pretrained features", render_pretrained),
+        ("serving", "Serving", render_serving),
         ("growth", "Growth", render_growth),
         ("memory", "Memory", render_memory),
         ("files", "Files", render_files),
@@ -296,6 +297,19 @@ def render_pretrained(rows):
         "auto is the encoder's choice."
     )
     return f"{text}\n\n{table(rates.rename(columns={'batches of auto': 'auto'}))}"
+
+
+def render_serving(rows):
+    """Rates of each method, beside that of the network."""
+    rows = take_last(rows, "network", "pixels", "method", "clients")
+    alone = rows[rows["method"] == "network"].set_index("network")["images_per_second"]
+    cells = rows[["pixels", "method", "clients"]].set_index(rows["network"])
+    rates = rows.set_index("network")["images_per_second"]
+    cells["images per second"] = rates.map(number)
+    cells["times the network alone"] = (rates / alone.loc[rates.index].to_numpy()).map(number)
+    cells["95th percentile, ms"] = rows.set_index("network")["p95_ms"].map(number)
+    text = "examples/serve.py, its detector, and the detector's network on single images."
+    return f"{text}\n\n{table(cells)}"
 
 
 def render_projection(rows):

@@ -21,6 +21,7 @@ from benchmarks import (
     pretrained,
     report_dum_images,
     report_speed,
+    serving,
     speed,
     training,
 )
@@ -175,6 +176,20 @@ def test_pretrained_speed(options, records):
     methods = list(records.rows.method)
     assert methods[6:8] == ["onnxruntime", "transform_blocks, torch"]
     assert (records.rows.images_per_second > 0).all() and len(methods) == 11
+
+
+@pytest.mark.filterwarnings("ignore:only 40 of the training samples differ")
+def test_serving(options, records, monkeypatch):
+    pytest.importorskip("uvicorn")
+    monkeypatch.setattr(serving, "PIXELS", {"compact": 28})
+    serving.serving(options, records)
+    rows = records.rows
+    methods = [("network", 1), ("score_samples", 1), ("server", 1), ("server", 8)]
+    assert list(zip(rows["method"], rows["clients"], strict=True)) == methods
+    # a server that is faster than what it calls would not have scored the images
+    rates = rows["images_per_second"]
+    assert rates[0] > rates[1] > 0 and rates[0] > rates[2:].max() > 0
+    assert (rows["p95_ms"] > 0).all()
 
 
 def test_ratios_of_scoring_are_within_a_round():
@@ -364,7 +379,17 @@ class TestPages:
                 {**search, "method": "skanomaly", "k": 10, "max_error": 1e-8, "same_nearest": 1.0},
             ],
         )
+        served = {"network": "compact", "pixels": 28, "p95_ms": 12.0}
+        self.write_rows(
+            folder,
+            "serving",
+            [
+                {**served, "method": "network", "clients": 1, "images_per_second": 500.0},
+                {**served, "method": "server", "clients": 8, "images_per_second": 50.0},
+            ],
+        )
         page = self.page_of(folder, report_speed, "speed")
+        assert "| compact | 28 | server | 8 | 50 | 0.1 | 12 |" in page
         assert "| skanomaly, float32, batches of 8 | 15 | 12 to 18 | 2 | 7.5 |" in page
         assert "| cifar10 1, float32 | 60.0 | 65.0 | 81.5 (30 s) |" in page
         assert "| skanomaly | 3 | 1.5 | 9.5 |" in page
