@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from PIL import Image
@@ -76,7 +75,7 @@ def served(detector):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        joblib.dump(detector, Path(folder, "model"))
+        detector.save(Path(folder, "model"))
         process = subprocess.Popen(
             [sys.executable, SERVE, Path(folder, "model"), "--port", str(port)],
             stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Score images over HTTP: python examples/serve.py model.joblib --port 8000
+"""Score images over HTTP: python examples/serve.py model.skanomaly --port 8000
 
 POST /score takes the bytes of one image file and returns {"score", "p_value", "is_outlier"}:
 curl --data-binary @part.png http://127.0.0.1:8000/score. GET /health says which model is loaded.
@@ -12,12 +12,13 @@ import os
 from typing import Any
 
 import anyio
-import joblib
 import torch
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from PIL import Image
 from starlette.requests import ClientDisconnect
+
+import skanomaly
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 50_000_000  # of an image; a small file can hold a huge one
@@ -26,8 +27,8 @@ MAX_CONNECTIONS = 64  # more are answered with 503
 
 
 def load_model(path: str) -> Any:
-    """A detector that was fitted on images. A model is a program: load only those you trust."""
-    model = joblib.load(path)
+    """A detector that was fitted on images, from what its ``save`` has written."""
+    model = skanomaly.load(path)
     if len(getattr(model, "sample_shape_", ())) != 3:
         raise ValueError(f"{path} holds no detector that was fitted on images")
     return model

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -207,7 +206,7 @@ def test_command(serve, detector, table, tmp_path, monkeypatch):
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: started.append(options))
     n_threads = torch.get_num_threads()
     for model, name in (detector, "images"), (CenterCosine().fit(table), "table"):
-        joblib.dump(model, tmp_path / name)
+        model.save(tmp_path / name)
     try:
         monkeypatch.setattr(sys, "argv", ["serve.py", str(tmp_path / "images"), "--port", "80"])
         serve["main"]()
