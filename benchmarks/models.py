@@ -35,10 +35,10 @@ print(time.perf_counter() - start)
 def models(options, records):
     """Size of fitted models, and what they take for one image, for 2,048 and for an explanation.
 
-    5,000 colour images of 32 x 32 pixels, the first class of CIFAR-10. Networks are untrained, which
-    take as long as trained ones. `forward_ms` is a forward pass of the network alone; `load_s` is
-    loading the file and the first score in a new process that has imported torch and scikit-learn,
-    the median of 3. Medians. Others score the pixels. Five minutes on two cores.
+    5,000 colour images of 32 x 32 pixels, the first class of CIFAR-10. Networks are untrained,
+    which take as long as trained ones. `forward_ms` is a forward pass of the network alone;
+    `load_s` is loading the file and the first score in a new process that has imported torch and
+    scikit-learn, the median of 3. Medians. Others score the pixels. Five minutes on two cores.
     """
     X, y = read_images("cifar10", "train", options.data)
     train = X[np.argsort(y != 0, kind="stable")[: 60 if options.small else N_TRAIN]]
