@@ -37,7 +37,7 @@ include_patterns = [
     "CONTRIBUTING.md",
 ]
 exclude_patterns = [".*", "build", "dist", "benchmarks/results/*_notes.md"]
-templates_path = ["templates"]
+templates_path = [str(ROOT / "docs" / "templates")]  # autosummary looks from the root
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
@@ -52,7 +52,7 @@ copybutton_prompt_text = ">>> "
 sphinx_gallery_conf = {
     "examples_dirs": "examples/gallery",
     "gallery_dirs": "docs/gallery",
-    "filename_pattern": "plot_",
+    "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
