@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "docs/gallery",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

@@ -35,8 +35,8 @@ for name, found in flagged.items():
     print(f"{name:9s} flagged {found.sum():3d}, of which normal {(found & ~is_anomaly).sum():3d}")
 
 # %%
-# The rate holds on average, not in each set: this one has more false alarms than most. Over 50 draws
-# of training and new samples the mean share of normal ones among the flagged is close to 0.1.
+# The rate holds on average, not in each set: this one has more false alarms than most. Over 50
+# draws of training and new samples the mean share of normal ones among the flagged is close to 0.1.
 
 shares = []
 for seed in range(50):
