@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 OLDEST := .oldest
 
-.PHONY: demo test test-newest test-oldest coverage mutations lint format build clean
+.PHONY: demo test test-newest test-oldest coverage mutations lint format docs build clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/quickstart.py
@@ -40,6 +40,10 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site, in build/site. Warnings are errors; the examples of the gallery run if they have changed.
+docs: $(VENV)/installed
+	OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/sphinx-build -W --keep-going -b html -c docs . build/site
+
 build: $(VENV)/installed
 	rm -rf dist
 	$(BIN)/python -m build
@@ -63,4 +67,4 @@ $(OLDEST)/installed: tests/contract/oldest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info docs/gallery docs/generated

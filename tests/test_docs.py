@@ -16,7 +16,14 @@ from PIL import Image
 from sklearn.utils import Bunch
 from torchvision import models
 
-from skanomaly import DUMDetector, MahalanobisCosine, SelfSupervisedEncoder, cli, datasets
+from skanomaly import (
+    DUMDetector,
+    MahalanobisCosine,
+    NeighborDistance,
+    SelfSupervisedEncoder,
+    cli,
+    datasets,
+)
 from skanomaly._training import Recipe
 from skanomaly.encoders import _architectures
 
@@ -189,6 +196,21 @@ def test_page_on_diagnostics(capsys):
     assert kappa > 1 and 0 < mmd < 0.1 and -4 < uniform < -2
     assert 0 < float(aligned) < 0.1
     assert all(0.8 < float(accuracy) < 1 for accuracy in accuracies.split())
+
+
+def test_page_for_those_who_come_from_elsewhere(table):
+    """What the table says of PyOD is so."""
+    KNN = pytest.importorskip("pyod.models.knn").KNN
+    X, X_new = np.split(table, 2)
+    names = run_page("docs/coming_from.md", X=X)
+    assert names["ensemble"].score_samples(X_new).shape == (len(X_new),)
+    theirs = KNN(n_neighbors=5).fit(X)
+    ours = NeighborDistance(5, aggregation="largest", standardize=False, contamination=0.1).fit(X)
+    assert_allclose(theirs.decision_scores_, -ours.training_scores_)
+    assert_allclose(theirs.decision_function(X_new), -ours.score_samples(X_new))
+    assert_allclose(theirs.threshold_, -ours.offset_)
+    assert ((theirs.labels_ == 1) == (ours.training_scores_ < ours.offset_)).all()
+    assert ((theirs.predict(X_new) == 1) == (ours.predict(X_new) == -1)).all()
 
 
 def test_quickstart(monkeypatch, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skanomaly
-from skanomaly import datasets, diagnostics, encoders, plotting
+from skanomaly import datasets, diagnostics, encoders, plotting, saving
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,6 +73,21 @@ def test_every_public_name_is_on_the_api_page():
     for module in skanomaly, datasets, diagnostics, encoders, plotting:
         for name in module.__all__:
             assert f"`{name}" in page, name
+
+
+def test_every_public_name_is_in_the_reference():
+    """Under its own module, or at the top if it is of both."""
+    page = (ROOT / "docs" / "reference.rst").read_text()
+    listed = set()
+    for section in page.split(".. currentmodule:: ")[1:]:
+        home, _, rest = section.partition("\n")
+        for names in re.findall(r"^   ([A-Za-z]\w+)$|^\.\. data:: (\w+)", rest, re.M):
+            listed.add((home, "".join(names)))
+    for module in skanomaly, datasets, diagnostics, encoders, plotting, saving:
+        for name in module.__all__:
+            assert {(module.__name__, name), ("skanomaly", name)} & listed, name
+    for home, name in listed:
+        assert name in sys.modules[home].__all__, name
 
 
 def test_every_parameter_and_public_method_is_documented():
