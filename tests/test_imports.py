@@ -26,6 +26,7 @@ LAYERS = [
     "datasets",
     "diagnostics",
     "_base",
+    "_dask",
     "saving",
     "_files",
     "_training_rows",
