@@ -170,10 +170,7 @@ def _fetch(items: Sequence[Any]) -> tuple[Sequence[Any], dict[int, str]]:
     remote = [i for i, item in enumerate(items) if is_url(item)] if isinstance(items, list) else []
     if not remote:
         return items, {}
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise ImportError(f"{items[remote[0]]!r} needs fsspec: pip install fsspec") from error
+    from fsspec.core import url_to_fs
 
     def fetch(i: int) -> bytes:
         system, path = url_to_fs(items[i])
@@ -210,6 +207,8 @@ def _for_each(
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is no image that Pillow knows"
+    if isinstance(error, FileNotFoundError):
+        return os.strerror(errno.ENOENT).lower()  # fsspec's have the path alone
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
