@@ -35,6 +35,7 @@ LAYERS = [
     "_samples",
     "images",
     "_whitening",
+    "_moments",
     "_nearest_rows",
     "_angles",
     "_array_api",

@@ -30,12 +30,14 @@ class LeaveOneOut:
     whitening : Whitening
         Fitted to all rows.
     whitened : float64 array (n, r)
-        The rows' coordinates.
+        Coordinates of the rows, or of some of them.
+    n_samples : int, optional
+        Number of all rows, if these are some.
     """
 
-    def __init__(self, whitening: Whitening, whitened: Array):
+    def __init__(self, whitening: Whitening, whitened: Array, n_samples: int | None = None):
         xp = namespace(whitened)
-        n_samples = whitened.shape[0]
+        n_samples = n_samples or whitened.shape[0]
         self.whitened = whitened
         self.mean = whitening.mean_
         # without row i the mean that was subtracted is d_i / (n - 1) lower
