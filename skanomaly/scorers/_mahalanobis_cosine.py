@@ -147,6 +147,14 @@ class MahalanobisCosine(NeighborScorer):
     def _from_euclidean(self, distances: Array) -> Array:
         return angle_of_chord(distances)
 
+    def _distances_in_part(self, block, part, index, k, n_samples):
+        if self.whitening_ is None:
+            return super()._distances_in_part(block, part, index, k, n_samples)
+        space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_), n_samples)
+        if part is None:
+            return space.nearest_others(k)
+        return space.nearest_others(k, others=part.whitened(self.whitening_))
+
     def _leave_one_out(self, block: Block) -> Array:
         if self.whitening_ is None:
             return super()._leave_one_out(block)
