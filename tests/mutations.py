@@ -32,6 +32,41 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "Dask: moments of chunks are merged without a common mean",
+        "_moments.py",
+        "a, b = a._about(mean), b._about(mean)",
+        "a, b = a._about(a.mean), b._about(b.mean)",
+        "chunks",
+    ),
+    Mutation(
+        "Dask: rows of a chunk are their own neighbours",
+        "scorers/_chunks.py",
+        "None if i == j else other",
+        "other",
+        "chunks",
+    ),
+    Mutation(
+        "Dask: a chunk's neighbours have positions in the chunk",
+        "scorers/_chunks.py",
+        "return distances, index + start",
+        "return distances, index",
+        "chunks",
+    ),
+    Mutation(
+        "Dask: the model is sent with every task",
+        "_dask.py",
+        "model = delayed(detector, traverse=False)",
+        "model = detector",
+        "dask",
+    ),
+    Mutation(
+        "Dask: fits of one fold train an encoder each",
+        "nsa.py",
+        "with _one_training(memory, encoder, X):",
+        "with nullcontext():",
+        "dask",
+    ),
+    Mutation(
         "report: the most normal images first",
         "report/_sections.py",
         'np.argsort(scores, kind="stable")',
