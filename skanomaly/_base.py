@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
+from ._dask import is_dask, map_chunks
 from ._sklearn_compat import Interval, StrOptions
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_table, read_samples
@@ -66,18 +67,22 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or images
+        X : array-like of shape (n_samples, n_features), images, or Dask collection
             Samples like those of ``fit``.
 
         Returns
         -------
         scores : float64 array of shape (n_samples,)
+            For a ``dask.array``, a ``dask.dataframe`` or a ``dask.bag`` of paths a lazy one, with
+            the same chunks: an array, a series or a bag.
 
         Raises
         ------
         ValueError
             If X is not what was fitted, or has values that are not finite.
         """
+        if is_dask(X):
+            return map_chunks(self, "score_samples", X)
         return self._checked_scores(X, "score_samples")
 
     def decision_function(self, X):
@@ -85,13 +90,15 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or images
+        X : array-like of shape (n_samples, n_features), images, or Dask collection
             Samples like those of ``fit``.
 
         Returns
         -------
         decision : float64 array of shape (n_samples,)
         """
+        if is_dask(X):
+            return map_chunks(self, "decision_function", X)
         return self._checked_scores(X, "decision_function") - self.offset_
 
     def predict(self, X):
@@ -99,13 +106,15 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or images
+        X : array-like of shape (n_samples, n_features), images, or Dask collection
             Samples like those of ``fit``.
 
         Returns
         -------
         labels : int array of shape (n_samples,)
         """
+        if is_dask(X):
+            return map_chunks(self, "predict", X)
         return self._labels(self._checked_scores(X, "predict"))
 
     def p_values(self, X):
@@ -120,7 +129,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or images
+        X : array-like of shape (n_samples, n_features), images, or Dask collection
             Samples like those of ``fit``.
 
         Returns
@@ -139,6 +148,10 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             If the most anomalous training samples were left out of the fit, by `trim`: p-values of
             new samples are then too small, since those that were kept fit too well.
         """
+        check_is_fitted(self)
+        self._warn_if_trimmed()
+        if is_dask(X):
+            return map_chunks(self, "p_values", X)
         return self._p_values(self._checked_scores(X, "p_values"))
 
     def predict_frame(self, X):
@@ -169,6 +182,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         except ImportError as error:
             raise ImportError("predict_frame needs pandas: pip install pandas") from error
         check_is_fitted(self)
+        self._warn_if_trimmed()
         X = read_samples(self, X, reset=False)
         checked = self._check_input(X, "predict_frame")
         known = self._find_known(checked)
@@ -220,7 +234,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         xp = namespace(scores)
         return 1 - 2 * xp.astype(scores < self.offset_, xp.int64)
 
-    def _p_values(self, scores: Array) -> Array:
+    def _warn_if_trimmed(self) -> None:
         if self._is_trimmed:
             warnings.warn(
                 "p-values are too small after a fit with trim, which leaves the most anomalous "
@@ -228,6 +242,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
+
+    def _p_values(self, scores: Array) -> Array:
         xp = namespace(scores)
         n_below = xp.searchsorted(xp.sort(self.training_scores_), scores, side="right")
         return xp.astype(1 + n_below, xp.float64) / (1 + self.training_scores_.shape[0])

@@ -55,7 +55,12 @@ class TrainingRows:
     def add(self, X: Array) -> None:
         """Add a block of the training samples."""
         n_looked_at = max(2, min(SCALE_SAMPLES, BLOCK_BYTES // (8 * math.prod(X.shape[1:]))))
-        some = np.concatenate([to_numpy(rows) for rows in _rows(sample_rows(X, n_looked_at))])
+        scale = self.look_at(sample_rows(X, n_looked_at))
+        self.add_projections(project(X, *scale, len(self._scales) - 1))
+
+    def look_at(self, X: Array) -> tuple[np.ndarray, np.ndarray]:
+        """Center and scale of the columns of a block, from some of its samples."""
+        some = np.concatenate([to_numpy(rows) for rows in _rows(X)])
         center = np.sort(some, axis=0)[len(some) // 2]
         with np.errstate(over="ignore"):
             deviations = np.abs(some - center)
@@ -67,7 +72,11 @@ class TrainingRows:
         constant = np.where(center != 0, np.abs(center), 1.0)
         scale = np.where(n_varying > 0, median, constant)
         self._scales.append((center, scale))
-        self._projections = self._projections + self._project(X, len(self._scales) - 1)
+        return center, scale
+
+    def add_projections(self, projections: np.ndarray) -> None:
+        """Add what `project` made of a block's samples by its center and scale."""
+        self._projections = self._projections + projections
 
     def add_blocks(self, blocks: Iterable[tuple[str, Array]]) -> Iterator[tuple[str, Array]]:
         """Add named blocks, and pass them on as they come."""
@@ -110,7 +119,9 @@ class TrainingRows:
         equal it is the same one for all.
         """
         blocks = X.values() if isinstance(X, dict) else [X]
-        projections: Any = sum(self._project(block, i) for i, block in enumerate(blocks))
+        projections: Any = sum(
+            project(block, *self._scales[i], i) for i, block in enumerate(blocks)
+        )
         radius = 3 * TOLERANCE  # about the length of 8 normal numbers
         _, nearest = self._tree.query(self._normalised(projections), distance_upper_bound=radius)
         return np.append(self._first, -1)[nearest]  # what is not found has the index n
@@ -119,18 +130,20 @@ class TrainingRows:
         """Scores of the training samples, one for all that are equal."""
         return namespace(scores).take(scores, like(self._place, scores), axis=0)
 
-    def _project(self, X: Array, block: int) -> np.ndarray:
-        parts = []
-        for rows in _rows(X):
-            axes = _random_axes(rows.shape[1], block)
-            mean, scale, axes = (like(values, rows) for values in (*self._scales[block], axes))
-            with np.errstate(over="ignore", invalid="ignore"):  # of values that are far away
-                parts.append(to_numpy(((rows - mean) / scale) @ axes))
-        return np.concatenate(parts)
-
     def _normalised(self, projections: np.ndarray) -> np.ndarray:
         width = sum(len(scale) for _, scale in self._scales)
         return np.nan_to_num(projections / math.sqrt(width), nan=FAR).clip(-FAR, FAR)
+
+
+def project(X: Array, center: np.ndarray, scale: np.ndarray, block: int) -> np.ndarray:
+    """Random projections of standardised samples of the block of that number."""
+    parts = []
+    for rows in _rows(X):
+        axes = _random_axes(rows.shape[1], block)
+        middle, unit, axes = (like(values, rows) for values in (center, scale, axes))
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that are far away
+            parts.append(to_numpy(((rows - middle) / unit) @ axes))
+    return np.concatenate(parts)
 
 
 def _plant(projections: np.ndarray) -> cKDTree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,6 +20,7 @@ from ._array_api import (
     to_numpy,
     vector_norm,
 )
+from ._moments import Moments
 from ._sklearn_compat import Interval, RealNotInt, StrOptions
 
 # eigenvalues below this share of the largest are rounding noise (float64, Gram side included)
@@ -26,19 +28,20 @@ RANK_TOLERANCE = 1e-12
 LARGEST = 1e100  # times the training rows' largest entry; squares of larger numbers overflow
 
 
-def _ledoit_wolf(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) -> float:
-    """Ledoit and Wolf's shrinkage from the covariance's spectrum and the rows' squared norms."""
-    n_samples = len(squared_norms)
+def _ledoit_wolf(eigenvalues: np.ndarray, fourth: float, n_samples: int, n_features: int) -> float:
+    """Ledoit and Wolf's shrinkage from the covariance's spectrum.
+
+    `fourth` is the sum of the fourth powers of the centred rows' lengths.
+    """
     mean = eigenvalues.sum() / n_features
     dispersion = (eigenvalues**2).sum()
     delta = dispersion - n_features * mean**2
-    beta = ((squared_norms**2).sum() / n_samples - dispersion) / n_samples
+    beta = (fourth / n_samples - dispersion) / n_samples
     return float(np.clip(beta / delta, 0.0, 1.0)) if beta > 0 and delta > 0 else 0.0
 
 
-def _oas(eigenvalues: np.ndarray, squared_norms: np.ndarray, n_features: int) -> float:
+def _oas(eigenvalues: np.ndarray, fourth: float, n_samples: int, n_features: int) -> float:
     """Oracle approximating shrinkage from the covariance's spectrum (Chen et al., 2010)."""
-    n_samples = len(squared_norms)
     alpha = (eigenvalues**2).sum() / n_features**2
     squared_mean = (eigenvalues.sum() / n_features) ** 2
     denominator = (n_samples + 1.0) * (alpha - squared_mean / n_features)
@@ -98,17 +101,41 @@ class Whitening:
             If the rows do not vary, or do not have so many components.
         """
         n_samples, n_features = X.shape
-        if isinstance(self.n_components, Integral) and self.n_components > min(X.shape):
-            raise ValueError(
-                f"n_components={self.n_components} is more than {n_samples} samples of "
-                f"{n_features} features have; pass at most {min(X.shape)}"
+        if n_samples >= n_features:
+            blocks = row_slices(n_samples, 8 * n_features, BLOCK_BYTES)
+            return self.fit_moments(
+                functools.reduce(Moments.merge, (Moments.of(X[part, :]) for part in blocks))
             )
         xp = namespace(X)
         self.unit_ = float(xp.max(xp.abs(X))) or 1.0
         self._mean = column_means(X) / self.unit_
-        eigenvalues, basis, squared_norms = self._principal_axes(X)
+        centered = self._rescale(X) - self._mean
+        fourth = float(xp.sum(xp.sum(centered * centered, axis=1) ** 2))
+        # orthonormal whatever the scales, unlike products with eigenvectors of the Gram matrix
+        basis, triangular = xp.linalg.qr(centered.T)
+        del centered
+        values, vectors = xp.linalg.eigh(triangular @ triangular.T / n_samples)
+        return self._fit_axes(values, basis @ vectors, fourth, n_samples)
+
+    def fit_moments(self, moments: Moments) -> Whitening:
+        """As `fit`, from the moments of no fewer rows than columns."""
+        self.unit_, self._mean = moments.unit, moments.mean
+        xp = namespace(moments.product)
+        values, vectors = xp.linalg.eigh(moments.product / moments.n_rows)
+        return self._fit_axes(values, vectors, moments.fourth, moments.n_rows)
+
+    def _fit_axes(self, values: Array, basis: Array, fourth: float, n_samples: int) -> Whitening:
+        """From the covariance's eigenvalues (r,) and -vectors (d, r), ascending."""
+        eigenvalues = to_numpy(values).clip(min=0)
+        n_features = basis.shape[0]
+        most = min(n_samples, n_features)
+        if isinstance(self.n_components, Integral) and self.n_components > most:
+            raise ValueError(
+                f"n_components={self.n_components} is more than {n_samples} samples of "
+                f"{n_features} features have; pass at most {most}"
+            )
         if isinstance(self.shrinkage, str):
-            shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, squared_norms, n_features)
+            shrinkage = SHRINKAGES[self.shrinkage](eigenvalues, fourth, n_samples, n_features)
         else:
             shrinkage = float(self.shrinkage or 0.0)
         self.shrinkage_ = shrinkage if shrinkage > RANK_TOLERANCE else 0.0
@@ -161,28 +188,6 @@ class Whitening:
         if xp.any(largest > LARGEST):
             X = X / xp.clip(largest / LARGEST, min=1.0)
         return X
-
-    def _principal_axes(self, X: Array) -> tuple[np.ndarray, Array, np.ndarray]:
-        """Eigenvalues (r,) and -vectors (d, r) of the covariance, ascending; squared norms (n,)."""
-        xp = namespace(X)
-        n_samples, n_features = X.shape
-        if n_samples < n_features:
-            centered = self._rescale(X) - self._mean
-            squared_norms = xp.sum(centered * centered, axis=1)
-            # orthonormal whatever the scales, unlike products with eigenvectors of the Gram matrix
-            basis, triangular = xp.linalg.qr(centered.T)
-            del centered
-            product = triangular @ triangular.T
-        else:
-            basis, product, norms = None, 0.0, []
-            for part in row_slices(n_samples, 8 * n_features, BLOCK_BYTES):
-                block = self._rescale(X[part, :]) - self._mean
-                product = product + block.T @ block
-                norms.append(xp.sum(block * block, axis=1))
-            squared_norms = xp.concat(norms)
-        values, vectors = xp.linalg.eigh(product / n_samples)
-        vectors = vectors if basis is None else basis @ vectors
-        return to_numpy(values).clip(min=0), vectors, to_numpy(squared_norms)
 
     def _add_mean_direction(self, basis: Array, scale: np.ndarray) -> tuple[Array, np.ndarray]:
         """Uncentred rows leave the span of the centred ones along the mean only."""

@@ -7,12 +7,16 @@ Selection Algorithm, which elsewhere share the abbreviation.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral
 from typing import Any
 
+import joblib
 import numpy as np
+from filelock import FileLock
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -20,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, check_memory
 
+from ._array_api import sample_rows
 from ._base import OutlierDetector, atomic_fit, seed_parts, training_scores
 from ._sklearn_compat import (
     CallbackSupportMixin,
@@ -41,6 +46,7 @@ MAX_REFERENCE_IMAGES = 200  # for heatmaps of scorers that compare whole images
 MAX_REFERENCE_BYTES = 16 * 2**20
 TABLE_NEIGHBORS = 5
 FEW_PHOTOGRAPHS = 500
+LOCKED_SAMPLES = 100  # that tell one training from another
 
 
 class NSADetector(CallbackSupportMixin, OutlierDetector):
@@ -311,8 +317,10 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         encoder = self._make_encoder(X)
         if self.random_state is not None:
             seed_parts(encoder, random_state)
-        train = check_memory(self.memory).cache(_fit_encoder, ignore=["detector"])
-        self.encoder_ = train(encoder, X, detector=self)
+        memory = check_memory(self.memory)
+        train = memory.cache(_fit_encoder, ignore=["detector"])
+        with _one_training(memory, encoder, X):
+            self.encoder_ = train(encoder, X, detector=self)
         scorer = self._make_scorer(X)
         self._check_maps(scorer)
         if self.random_state is not None:
@@ -466,6 +474,16 @@ def _fit_encoder(encoder, X: np.ndarray, *, detector: NSADetector):
 def _thawed(estimator: Any) -> Any:
     """What is frozen, or the estimator itself."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def _one_training(memory: Any, encoder: Any, X: np.ndarray) -> AbstractContextManager:
+    """A lock on the training, so that fits in other processes wait for its result in the cache."""
+    folder = getattr(memory, "location", None)
+    if not (isinstance(folder, str | os.PathLike) and os.path.isdir(folder)):
+        return nullcontext()
+    # some samples suffice: if they are those of another training as well, one waits in vain
+    key = joblib.hash((encoder, X.shape, sample_rows(X, LOCKED_SAMPLES)))
+    return FileLock(os.path.join(folder, f"{key}.lock"))
 
 
 def _map_batch(X: np.ndarray) -> int:

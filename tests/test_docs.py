@@ -152,6 +152,14 @@ def test_page_on_plotting():
     plt.close("all")
 
 
+def test_page_on_dask():
+    pytest.importorskip("dask.dataframe")
+    names = run_page("docs/dask.md")
+    assert 0 < names["share"] < 0.2 and len(names["values"]) == 24
+    assert names["scores"].chunks == ((1_000,) * 10,)
+    names["system"].rm("/photos", recursive=True)
+
+
 def run_shell(name):
     """Run the commands of a page, up to a pipe; the exit codes of each, by its name."""
     text = (ROOT / name).read_text()

@@ -20,6 +20,7 @@ from skanomaly import (
     FeatureEnsemble,
     Images,
     MahalanobisCosine,
+    NeighborDistance,
     NSADetector,
     PatchCosine,
     SelfSupervisedEncoder,
@@ -593,7 +594,7 @@ def test_predict_frame_of_tables(table):
     detector = NSADetector().fit(frame)
     found = detector.predict_frame(frame[5:8])
     assert list(found.index) == [105, 106, 107]
-    _, indices = detector.scorer_.kneighbors(table[5:8])
+    _, indices = NeighborDistance().fit(table).kneighbors(table[5:8])
     assert_array_equal(found.nearest, indices[:, 0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any, NamedTuple
 
@@ -24,14 +25,14 @@ class Header(NamedTuple):
 
 
 def read_header(source: Any) -> Header:
-    """Size, channels and depth of a path, a PIL image or an array.
+    """Size, channels and depth of a path, the bytes of a file, a PIL image or an array.
 
     Raises
     ------
     OSError, ValueError, TypeError
         If it is no image.
     """
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike | bytes):
         with _open(source) as image:
             return _pil_header(image)
     if isinstance(source, Image.Image):
@@ -50,7 +51,7 @@ def decode(
 
     Parameters
     ----------
-    source : path, PIL image or array
+    source : path, bytes of a file, PIL image or array
         The image.
     header : Header
         Of the result: grays are repeated for 3 channels, and colours averaged for 1.
@@ -59,7 +60,7 @@ def decode(
     resize : {"pad", "crop", "stretch"}
         How.
     """
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike | bytes):
         with _open(source) as image:
             if image_size is not None:
                 image.draft(None, (DRAFT * max(image_size),) * 2)
@@ -97,10 +98,11 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
     return np.pad(inner, widths, mode="reflect")
 
 
-def _open(path: str | os.PathLike) -> Image.Image:
-    if os.path.getsize(path) == 0:
+def _open(file: str | os.PathLike | bytes) -> Image.Image:
+    is_empty = not file if isinstance(file, bytes) else os.path.getsize(file) == 0
+    if is_empty:
         raise ValueError("the file is empty")
-    image = Image.open(path)
+    image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     # cameras write several pictures into one JPEG (MPO), of which the first is the photograph
     n_frames = getattr(image, "n_frames", 1)
     if n_frames > 1 and image.format != "MPO":

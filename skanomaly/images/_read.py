@@ -20,12 +20,13 @@ from PIL import UnidentifiedImageError
 
 from ._decode import Header, decode, read_header
 from ._images import Images
-from ._sources import list_sources
+from ._sources import is_url, list_sources
 
 RESIZES = ("pad", "crop", "stretch")
 MEMORY_BYTES = 256 * 2**20  # larger arrays are kept in a temporary file
 MAX_NAMED = 50  # files in a message
 MAX_SIZES = 5
+FETCHING_THREADS = 32  # that wait for a network
 
 
 def read_images(source, *, image_size=None, resize="pad", channels=None, on_error="raise"):
@@ -44,7 +45,8 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         A folder, searched recursively for files that are not hidden, in the order of their names; a
         pattern such as ``"parts/**/*.png"``; one file; a ``.npy`` file, of which nothing is read;
         a list of paths, of PIL images or of arrays; or a dataset of torch, that is, anything with
-        ``__len__`` and ``__getitem__``, which returns images or pairs (image, label).
+        ``__len__`` and ``__getitem__``, which returns images or pairs (image, label). Paths with a
+        protocol, such as ``"s3://bucket/image.png"``, are opened by fsspec, each once.
     image_size : int or (height, width), optional
         Size to which all images are resized; an int is a square. None takes them as they are, all
         of one size.
@@ -99,12 +101,14 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         if channels in (None, *stack.shape[3:]) and size in (None, stack.shape[1:3]):
             return Images(stack, paths, skipped)
     items = list_sources(source)
-    headers, errors = _read_headers(items)
+    files, fetch_errors = _fetch(items)
+    headers, errors = _read_headers(files)
+    errors |= fetch_errors
     target = _choose_target(headers, items, size, channels)
     pixels = _allocate(len(headers), target)
 
     def read(row: int) -> None:
-        pixels[row] = decode(items[good[row]], target, size, resize)
+        pixels[row] = decode(files[good[row]], target, size, resize)
 
     good = list(headers)
     rows, decode_errors = _for_each(read, range(len(good)), _n_threads(items))
@@ -123,7 +127,7 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
 
 def count_sizes(source: Any) -> Counter[tuple[int, int]]:
     """How many images a source has of each (height, width), but those that cannot be read."""
-    headers, _ = _read_headers(list_sources(load_npy(source)))
+    headers, _ = _read_headers(_fetch(list_sources(load_npy(source)))[0])
     return Counter(header.size for header in headers.values())
 
 
@@ -161,6 +165,21 @@ def _read_headers(items: Sequence[Any]) -> tuple[dict[int, Header], dict[int, st
     return _for_each(lambda i: read_header(items[i]), range(len(items)), _n_threads(items))
 
 
+def _fetch(items: Sequence[Any]) -> tuple[Sequence[Any], dict[int, str]]:
+    """The items with the bytes of remote files in place of their URLs, and why some have none."""
+    remote = [i for i, item in enumerate(items) if is_url(item)] if isinstance(items, list) else []
+    if not remote:
+        return items, {}
+    from fsspec.core import url_to_fs
+
+    def fetch(i: int) -> bytes:
+        system, path = url_to_fs(items[i])
+        return system.cat_file(path)
+
+    found, errors = _for_each(fetch, remote, FETCHING_THREADS)
+    return [found.get(i, b"") if is_url(item) else item for i, item in enumerate(items)], errors
+
+
 def _n_threads(items: Sequence[Any]) -> int:
     # datasets may not be safe to read in several threads
     return joblib.cpu_count() if isinstance(items, list) else 1
@@ -188,6 +207,8 @@ def _for_each(
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is no image that Pillow knows"
+    if isinstance(error, FileNotFoundError):
+        return os.strerror(errno.ENOENT).lower()  # fsspec's have the path alone
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -36,6 +36,11 @@ def is_image_source(X: Any) -> bool:
     return len(shapes) > 1
 
 
+def is_url(item: Any) -> bool:
+    """Whether a file is named with a protocol, such as ``s3://bucket/image.png``."""
+    return isinstance(item, str) and "://" in item
+
+
 def list_sources(source: Any) -> Sequence[Any]:
     """The images of a source, as paths, PIL images or arrays; a dataset is returned as it is.
 
@@ -69,6 +74,8 @@ def _kind(image: Any) -> str:
 
 
 def _list_files(path: str) -> list[str]:
+    if is_url(path):
+        return [path]
     if os.path.isdir(path):
         files = list(_walk(path))
         found = _images_among(files)

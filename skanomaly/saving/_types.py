@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 _OURS = {
     "CenterCosine": "skanomaly.scorers._center_cosine",
+    "ChunkedRows": "skanomaly.scorers._chunks",
     "DUMDetector": "skanomaly.dum",
     "EarlyStopping": "skanomaly._training._stopping",
     "EmbeddingDiagnostics": "skanomaly.diagnostics._recorder",

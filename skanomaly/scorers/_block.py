@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from .._array_api import Array
+import functools
+
+import numpy as np
+
+from .._array_api import (
+    BLOCK_BYTES,
+    Array,
+    as_float64,
+    column_means,
+    row_slices,
+    sample_rows,
+    to_numpy,
+)
+from .._moments import ColumnMoments
 from .._whitening import Whitening
+
+VARIANCE_ROWS = 2_000  # looked at for the total variance
 
 
 class Block:
@@ -21,6 +36,28 @@ class Block:
         self.rows = rows
         self._fitted: dict[tuple, Whitening] = {}
         self._whitened: dict[int, Array] = {}
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.rows.shape[0]
+
+    def column_means(self) -> Array:
+        """Mean row in float64."""
+        return column_means(self.rows)
+
+    def columns(self) -> ColumnMoments:
+        """Mean and deviation of each column."""
+        parts = row_slices(self.n_rows, 8 * self.rows.shape[1], BLOCK_BYTES)
+        return functools.reduce(
+            ColumnMoments.merge, (ColumnMoments.of(self.rows[part, :]) for part in parts)
+        )
+
+    def total_variance(self) -> float:
+        """Sum of the variances of the columns, of some rows; infinite if it overflows."""
+        some = to_numpy(as_float64(sample_rows(self.rows, VARIANCE_ROWS)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(some.var(axis=0).sum())
 
     def fit_whitening(self, **options) -> Whitening:
         """The whitening with these options that is fitted to the rows."""

@@ -13,9 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows, to_numpy
 from .._base import OutlierDetector, atomic_fit, training_scores
+from .._dask import is_dask
 from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows
 from ._block import Block
+from ._chunks import fit_chunks
 
 MAX_TRIM_ROUNDS = 5
 
@@ -69,7 +71,7 @@ class BlockScorer(Scorer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), dask.array or dask.dataframe
             Mostly normal samples, at least 2 and more than `n_neighbors`.
         y : ignored
 
@@ -89,6 +91,8 @@ class BlockScorer(Scorer):
             If the score is an angle and the mean direction of the training samples is noise, or if
             fewer training samples differ than 1 / `contamination`.
         """
+        if is_dask(X):
+            return fit_chunks(self, X)
         X = self._validate_input(X, reset=True)
         self.fit_block(Block(X))
         self._finish_fit(self.training_scores_, TrainingRows.of(X))

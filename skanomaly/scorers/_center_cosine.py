@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._angles import angle, unit_rows
-from .._array_api import BLOCK_BYTES, Array, as_float64, column_means, namespace, row_slices
+from .._array_api import BLOCK_BYTES, Array, as_float64, namespace, row_slices
 from .._whitening import WHITENING_CONSTRAINTS
 from ._block import Block
 from ._block_scorer import BlockScorer
@@ -103,14 +103,18 @@ class CenterCosine(BlockScorer):
         self.contamination = contamination
 
     def _fit_rows(self, block: Block) -> Array:
-        xp = namespace(block.rows)
-        self.mean_ = column_means(block.rows)
+        self._fit_space(block)
+        return self._leave_one_out(block, block.n_rows)
+
+    def _fit_space(self, block: Block) -> None:
+        self.mean_ = block.column_means()
+        xp = namespace(self.mean_)
         if not xp.any(self.mean_ != 0):
             raise ValueError(
                 "the training mean is the zero vector, which has no direction; "
                 "pass samples that are not centred, or use NeighborDistance"
             )
-        warn_without_mean_direction(self, block.rows, self.mean_)
+        warn_without_mean_direction(self, self.mean_, block.total_variance(), block.n_rows)
         self.whitening_ = None
         center = self.mean_
         if self.whiten:
@@ -119,16 +123,15 @@ class CenterCosine(BlockScorer):
             )
             center = self.whitening_.mean_
         self._center = unit_rows(center[None, :])
-        return self._leave_one_out(self._vectors_of(block), center)
 
-    def _leave_one_out(self, vectors: Array, center: Array) -> Array:
-        """Angles of training rows to the mean of the others, whitened without the row."""
+    def _leave_one_out(self, block: Block, n_samples: int) -> Array:
+        """Angles of some of the n training rows to the mean of the others, whitened without it."""
+        vectors, whitening = self._vectors_of(block), self.whitening_
         xp = namespace(vectors)
-        n_samples, width = vectors.shape
-        whitening = self.whitening_
-        space = None if whitening is None else LeaveOneOut(whitening, vectors)
+        center = self.mean_ if whitening is None else whitening.mean_
+        space = None if whitening is None else LeaveOneOut(whitening, vectors, n_samples)
         angles = []
-        for part in row_slices(n_samples, 8 * width, BLOCK_BYTES):
+        for part in row_slices(vectors.shape[0], 8 * vectors.shape[1], BLOCK_BYTES):
             rows = vectors[part, :]
             others = center - (rows - center) / (n_samples - 1)
             if space is not None:

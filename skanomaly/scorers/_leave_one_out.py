@@ -30,12 +30,14 @@ class LeaveOneOut:
     whitening : Whitening
         Fitted to all rows.
     whitened : float64 array (n, r)
-        The rows' coordinates.
+        Coordinates of the rows, or of some of them.
+    n_samples : int, optional
+        Number of all rows, if these are some.
     """
 
-    def __init__(self, whitening: Whitening, whitened: Array):
+    def __init__(self, whitening: Whitening, whitened: Array, n_samples: int | None = None):
         xp = namespace(whitened)
-        n_samples = whitened.shape[0]
+        n_samples = n_samples or whitened.shape[0]
         self.whitened = whitened
         self.mean = whitening.mean_
         # without row i the mean that was subtracted is d_i / (n - 1) lower
@@ -55,16 +57,21 @@ class LeaveOneOut:
         along = namespace(vectors).sum(deviations * vectors, axis=1) * self.stretch_factor[rows]
         return vectors + along[:, None] * deviations
 
-    def nearest_others(self, k: int, rows: np.ndarray | None = None) -> Array:
-        """Angles (n, k), ascending, of rows at ascending positions, or all, to their nearest."""
-        n_rows = self.whitened.shape[0]
-        positions = np.arange(n_rows) if rows is None else rows
+    def nearest_others(
+        self, k: int, rows: np.ndarray | None = None, others: Array | None = None
+    ) -> Array:
+        """Angles (n, k), ascending, of rows at ascending positions, or all, to their nearest.
+
+        These are among the same rows, or among others that are whitened.
+        """
+        positions = np.arange(self.whitened.shape[0]) if rows is None else rows
 
         def measure(part: slice, columns: Array) -> Array:
-            return self.angles(part if rows is None else rows[part], columns)
+            return self.angles(part if rows is None else rows[part], columns, others)
 
-        tile = self._make_tile(positions)
-        return largest_of_tiles(tile, measure, len(positions), n_rows, k, self.whitened)[0]
+        tile = self._make_tile(positions, others)
+        n_others = (self.whitened if others is None else others).shape[0]
+        return largest_of_tiles(tile, measure, len(positions), n_others, k, self.whitened)[0]
 
     def nearest_of_candidates(self, k: int, angles: Array, candidates: Array) -> np.ndarray:
         """Angles (n, k), ascending, of each row to its k nearest others: numpy arrays only.
@@ -95,20 +102,25 @@ class LeaveOneOut:
         parts = row_slices(candidates.shape[0], 1, CANDIDATE_ROWS)
         return namespace(candidates).concat([self.angles(p, candidates[p, :]) for p in parts])
 
-    def angles(self, rows: slice | np.ndarray, columns: Array) -> Array:
+    def angles(
+        self, rows: slice | np.ndarray, columns: Array, others: Array | None = None
+    ) -> Array:
         """Angles (n, k) of a slice of rows to k others each, in the space without the former."""
         xp = namespace(self.whitened)
+        others = self.whitened if others is None else others
         own = self.whitened[rows, :]
         deviations = own - self.mean
         own = unit_rows(self.stretch(own, rows))
         angles = []
         for j in range(columns.shape[1]):
-            other = xp.take(self.whitened, columns[:, j], axis=0) + self.shift * deviations
+            other = xp.take(others, columns[:, j], axis=0) + self.shift * deviations
             angles.append(angle(own, unit_rows(self.stretch(other, rows))))
         return xp.stack(angles, axis=1)
 
-    def _make_tile(self, positions: np.ndarray):
+    def _make_tile(self, positions: np.ndarray, others: Array | None):
         """A function that returns cosines of rows at these positions to all, for slices of both."""
+        columns_are_rows = others is None
+        others = self.whitened if others is None else others
         xp = namespace(self.whitened)
         # far from the origin, float32 would round the cosines of all rows to 1
         is_far = xp.sum(self.mean**2) > FAR * xp.mean(self.squared_deviations)
@@ -118,16 +130,22 @@ class LeaveOneOut:
         def converted(values: Array) -> Array:
             return xp.astype(values, dtype, copy=False)
 
-        vectors, along_mean = converted(self.whitened), converted(self.whitened @ self.mean)
-        own_vectors = take_rows(vectors, positions)
-        norms = converted(by_blocks(lambda w: xp.sum(w * w, axis=1), self.whitened))
+        def prepared(w: Array) -> tuple[Array, Array, Array]:
+            norms = by_blocks(lambda w: xp.sum(w * w, axis=1), w)
+            return converted(w), converted(w @ self.mean), converted(norms)
+
+        vectors, along_mean, norms = prepared(others)
         is_zero = norms == 0  # such rows are at no angle to one another
-        own_is_zero = take_rows(is_zero, positions)
-        gain, squares, own_squared = (
-            take_rows(converted(values), positions)
-            for values in (self.gain, self.squared_deviations, norms)
+        own_vectors, own_along, own_squared, gain, squares = (
+            take_rows(values, positions)
+            for values in (
+                *((vectors, along_mean, norms) if columns_are_rows else prepared(self.whitened)),
+                converted(self.gain),
+                converted(self.squared_deviations),
+            )
         )
-        own = own_squared - take_rows(along_mean, positions)  # d_i . w_i
+        own_is_zero = own_squared == 0
+        own = own_squared - own_along  # d_i . w_i
         own_norms = xp.sqrt(xp.clip(own_squared + gain * own**2, min=tiny))
         shift = self.shift
 
@@ -147,6 +165,6 @@ class LeaveOneOut:
             if xp.any(own_is_zero[rows]):
                 both = own_is_zero[rows][:, None] & is_zero[columns][None, :]
                 product = xp.where(both, xp.ones_like(product), product)
-            return without_self(product, positions[rows], columns)
+            return without_self(product, positions[rows], columns) if columns_are_rows else product
 
         return tile

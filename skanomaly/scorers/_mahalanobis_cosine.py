@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._angles import angle_of_chord, directions
-from .._array_api import Array, as_float64, column_means
+from .._array_api import Array, as_float64
 from .._whitening import WHITENING_CONSTRAINTS
 from ._block import Block
 from ._leave_one_out import LeaveOneOut
@@ -128,10 +128,10 @@ class MahalanobisCosine(NeighborScorer):
         self.contamination = contamination
 
     def _fit_space(self, block: Block) -> None:
-        self.mean_ = column_means(block.rows)
+        self.mean_ = block.column_means()
         self.whitening_ = None
         if not self.center:
-            warn_without_mean_direction(self, block.rows, self.mean_)
+            warn_without_mean_direction(self, self.mean_, block.total_variance(), block.n_rows)
         if self.whiten:
             self.whitening_ = block.fit_whitening(
                 shrinkage=self.shrinkage, center=self.center, n_components=self.n_components
@@ -146,6 +146,14 @@ class MahalanobisCosine(NeighborScorer):
 
     def _from_euclidean(self, distances: Array) -> Array:
         return angle_of_chord(distances)
+
+    def _distances_in_part(self, block, part, index, k, n_samples):
+        if self.whitening_ is None:
+            return super()._distances_in_part(block, part, index, k, n_samples)
+        space = LeaveOneOut(self.whitening_, block.whitened(self.whitening_), n_samples)
+        if part is None:
+            return space.nearest_others(k)
+        return space.nearest_others(k, others=part.whitened(self.whitening_))
 
     def _leave_one_out(self, block: Block) -> Array:
         if self.whitening_ is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._array_api import Array, as_float64, by_blocks, column_means, namespace
+from .._array_api import Array, as_float64, namespace
 from .._sklearn_compat import StrOptions
 from ._block import Block
 from ._neighbor_scorer import NeighborScorer
@@ -104,20 +104,12 @@ class NeighborDistance(NeighborScorer):
         self.contamination = contamination
 
     def _fit_space(self, block: Block) -> None:
-        rows = block.rows
-        xp = namespace(rows)
-        self.mean_ = xp.zeros_like(column_means(rows))
-        self.scale_ = xp.ones_like(self.mean_)
+        columns = block.columns()
+        xp = namespace(columns.units)
+        self.mean_ = xp.zeros_like(columns.units)
+        self.scale_ = xp.ones_like(columns.units)
         if self.standardize:
-            self.mean_ = column_means(rows)
-            # in units of the largest entry, so that squares neither overflow nor vanish
-            largest = as_float64(xp.max(xp.abs(rows), axis=0))
-            ones = xp.ones_like(largest)
-            largest = xp.where(largest > 0, largest, ones)
-            deviations = by_blocks(lambda X: ((as_float64(X) - self.mean_) / largest) ** 2, rows)
-            deviation = xp.sqrt(column_means(deviations)) * largest
-            # of a constant column the mean itself is rounded
-            self.scale_ = xp.where(deviation > 1e-12 * largest, deviation, ones)
+            self.mean_, self.scale_ = columns.column_means, columns.deviations
 
     def _vectors(self, rows: Array) -> Array:
         vectors = (as_float64(rows) - self.mean_) / self.scale_

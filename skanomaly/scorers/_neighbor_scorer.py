@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from .._array_api import Array, namespace
 from .._nearest_rows import NearestRows, leave_one_out
@@ -31,6 +34,7 @@ class NeighborScorer(BlockScorer):
     n_neighbors: int
     index: str
     aggregation: str = "mean"
+    _neighbors: Any  # NearestRows, or what has its method `nearest`
 
     def kneighbors(self, X):
         """Distances to the nearest training samples, and their positions.
@@ -96,6 +100,32 @@ class NeighborScorer(BlockScorer):
     def _leave_one_out(self, block: Block) -> Array:
         """Distances (n, k) of the training rows to the nearest others."""
         return self._from_euclidean(self._neighbors.nearest_others(self.n_neighbors)[0])
+
+    def _distances_in_part(
+        self, block: Block, part: Block | None, index: NearestRows, k: int, n_samples: int
+    ) -> Array:
+        """Distances (m, k) of some training rows to the nearest ones of a part of all n.
+
+        `index` is that of the part; None is the block itself, whose rows are left out.
+        """
+        if part is None:
+            return self._from_euclidean(index.nearest_others(k)[0])
+        return self._from_euclidean(index.nearest(self._vectors(self._coordinates(block)), k)[0])
+
+    def compute(self):
+        """A copy whose training samples are in memory, after a fit to a Dask array.
+
+        Returns
+        -------
+        detector : estimator
+            Itself, if they are in memory already.
+        """
+        check_is_fitted(self)
+        if not getattr(self._neighbors, "is_remote", False):
+            return self
+        computed = copy.copy(self)
+        computed._neighbors = self._neighbors.compute()
+        return computed
 
     def score_block(self, block: Block) -> Array:
         """Distances of new rows to the nearest training rows, aggregated."""

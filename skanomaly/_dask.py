@@ -1,0 +1,80 @@
+"""Scoring of Dask collections, chunk by chunk, by the methods for what is in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+ACCEPTED = "pass a dask.array, a dask.dataframe, or a dask.bag of paths or images"
+DTYPES = {"predict": np.dtype(np.int64)}  # of what methods return; of the others float64
+
+
+def is_dask(X: Any) -> bool:
+    """Whether X is a Dask collection; imports nothing."""
+    return type(X).__module__.partition(".")[0] == "dask"
+
+
+def map_chunks(detector: Any, method: str, X: Any) -> Any:
+    """What the method returns for each chunk, as an array, a series or a bag.
+
+    The detector is one key of the graph, on which all tasks depend. So it is sent to a worker once,
+    and again to one that takes the place of a worker that died.
+
+    Raises
+    ------
+    TypeError
+        If X is another Dask object.
+    ValueError
+        If its shape and columns, as far as they are known, are not what was fitted.
+    """
+    from dask import delayed
+
+    check_is_fitted(detector)
+    model = delayed(detector, traverse=False)
+    dtype = DTYPES.get(method, np.dtype(np.float64))
+    kind = type(X).__module__.split(".")[1]
+    if kind == "array":
+        if not any(map(math.isnan, X.shape[1:])):
+            detector._check_input(np.zeros((1, *X.shape[1:]), X.dtype), method)
+        X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))  # a chunk has all of its samples
+        return X.map_blocks(
+            _of_array, model, method, drop_axis=range(1, X.ndim), meta=np.empty(0, dtype)
+        )
+    if kind == "dataframe" and X.ndim == 2:
+        from pandas import DataFrame
+
+        detector._check_input(DataFrame(np.zeros((1, len(X.columns))), columns=X.columns), method)
+        return X.map_partitions(_of_frame, model, method, meta=(method, dtype))
+    if kind == "bag" and hasattr(X, "map_partitions"):
+        return X.map_partitions(_of_bag, model, method)
+    raise TypeError(f"X is a {type(X).__module__}.{type(X).__name__}; {ACCEPTED}")
+
+
+def _of_array(chunk: Any, detector: Any, method: str, block_id: tuple[int, ...] = (0,)) -> Any:
+    return _values(detector, method, chunk, f"chunk {block_id[0]}")
+
+
+def _of_frame(part: Any, detector: Any, method: str, partition_info: dict | None = None) -> Any:
+    from pandas import Series
+
+    number = (partition_info or {}).get("number", 0)
+    values = _values(detector, method, part, f"partition {number}")
+    return Series(values, index=part.index, name=method)
+
+
+def _of_bag(samples: Iterable, detector: Any, method: str) -> list:
+    samples = list(samples)
+    return getattr(detector, method)(samples).tolist() if samples else []
+
+
+def _values(detector: Any, method: str, X: Any, where: str) -> Any:
+    if len(X) == 0:
+        return np.empty(0, DTYPES.get(method, np.float64))
+    try:
+        return getattr(detector, method)(X)
+    except ValueError as error:
+        raise ValueError(f"{where} of X: {error}") from error
