@@ -36,6 +36,7 @@ def describe(
 ) -> dict[str, Any]:
     """All that the template needs but the title."""
     scored = detector.score_samples(X)
+    detector._warn_if_trimmed()
     scores, p_values = to_numpy(scored), to_numpy(detector._p_values(scored))
     flagged = scores < detector.offset_
     training_scores = to_numpy(detector.training_scores_)
