@@ -20,6 +20,7 @@ from ._dask import is_dask, map_chunks
 from ._sklearn_compat import Interval, StrOptions
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_table, read_samples
+from .saving import SavableMixin
 
 AUTO_CONTAMINATION = 0.05
 N_FOLDS = 5  # for the training scores of third-party detectors
@@ -42,7 +43,7 @@ def atomic_fit(fit: Callable) -> Callable:
     return wrapper
 
 
-class OutlierDetector(OutlierMixin, BaseEstimator):
+class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
     """Base class of the detectors.
 
     A subclass defines ``fit``, which ends with ``_finish_fit(training_scores, known)``, and
@@ -201,26 +202,6 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             nearest = to_numpy(nearest)
             columns["nearest"] = nearest if paths is None else np.array(paths, object)[nearest]
         return DataFrame(columns, index=index)
-
-    def save(self, path):
-        """Save to a file that holds data and no code; :func:`skanomaly.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to write, by convention ``*.skanomaly``.
-
-        Raises
-        ------
-        TypeError
-            If there is an object of a class that is neither of skanomaly nor a common one of
-            scikit-learn, such as a torch module of your own or a function.
-        OSError
-            If the file cannot be written.
-        """
-        from .saving import save
-
-        save(self, path)
 
     def _scores_and_nearest(self, X: Array, known: np.ndarray) -> tuple[Array, Array | None]:
         """Scores of validated samples as if they were new, and their nearest training samples.

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._sklearn_compat import check_feature_names_in
 from .._training import scoring_device, to_device
 from .._validation import check_samples
+from ..saving import SavableMixin
 from ._encoder_network import HEAD, POOLED, EncoderNetwork
 from ._network_state import network_of_state, network_state
 from ._onnx_export import export_features
@@ -32,7 +33,7 @@ def cpu_batch(network: EncoderNetwork, X: np.ndarray) -> int:
     return min(max(1, CPU_BATCH_PIXELS // (height * width)), INFERENCE_BATCH)
 
 
-class BaseEncoder(TransformerMixin, BaseEstimator):
+class BaseEncoder(SavableMixin, TransformerMixin, BaseEstimator):
     """Base class of the encoders.
 
     A subclass has the parameters `layers`, `max_map_width`, `image_shape` and `device`, and its
@@ -171,26 +172,6 @@ class BaseEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-    def save(self, path):
-        """Save to a file that holds data and no code; :func:`skanomaly.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to write, by convention ``*.skanomaly``.
-
-        Raises
-        ------
-        TypeError
-            If there is an object of a class that is neither of skanomaly nor a common one of
-            scikit-learn, such as a torch module of your own or a function.
-        OSError
-            If the file cannot be written.
-        """
-        from ..saving import save
-
-        save(self, path)
 
     def __getstate__(self):
         state = dict(super().__getstate__())

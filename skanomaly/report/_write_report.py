@@ -15,6 +15,7 @@ import jinja2
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import OutlierDetector
+from .._files import beside, replacing_file
 from .._samples import check_labels, count_samples
 from .._validation import read_samples
 from ._sections import describe
@@ -93,12 +94,11 @@ def write_report(detector, X, path, *, y=None, n_images=12, title=None):
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file beside `path` that takes its place if nothing fails, and goes otherwise."""
-    partial = path.with_name(path.name + ".part") if path.name else path
+    """A text file that takes the place of `path`, if that can be written and nothing fails."""
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        partial.touch()
+        beside(path).touch()
     except OSError as error:
         raise OSError(
             error.errno,
@@ -106,13 +106,12 @@ def _replacing(path: Path) -> Iterator[TextIO]:
             "and that you may write to",
             str(path),
         ) from error
-    try:
+    with (
+        replacing_file(path) as partial,
         # names of files may have bytes that are no text
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        open(partial, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
 
 
 def _template() -> jinja2.Template:
