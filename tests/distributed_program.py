@@ -1,4 +1,4 @@
-"""What test_distributed.py runs in one process and, started by torchrun, in two."""
+"""What test_distributed.py runs in one process and in two."""
 
 import os
 from pathlib import Path
@@ -166,6 +166,17 @@ def main():
         SelfSupervisedEncoder(max_epochs=50, callbacks=[die], device="cpu").fit(X)
 
 
-if __name__ == "__main__":
+def run_as_one_of_two(rank, port, folder):
+    """With the variables that torchrun sets."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "none",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    os.chdir(folder)
     torch.set_num_threads(1)
     main()

@@ -232,7 +232,8 @@ class TestCommand:
 
 
 class TestPages:
-    def test_are_of_the_results(self, tmp_path):
+    def test_are_of_the_results(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *args, **kwargs: None)
         for path in [*RESULTS.glob("*.csv"), *RESULTS.glob("*_notes.md")]:
             (tmp_path / path.name).write_bytes(path.read_bytes())
         report.write_pages(tmp_path)

@@ -3,8 +3,9 @@
 import copy
 import errno
 import os
-import subprocess
-import sys
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,72 +21,71 @@ from skanomaly._training import _checkpoint as checkpoint_module
 from skanomaly._training._checkpoint_identity import _describe
 from skanomaly.encoders import ColumnCorruption, ImageAugmentation
 
-PROGRAM = """
-import os, signal, time, numpy as np, torch
-from skanomaly import SelfSupervisedEncoder
-from skanomaly._training import Checkpoint, _checkpoint
+EPOCHS = 8
 
-torch.set_num_threads(1)
-_checkpoint.SAVING_SHARE = 1e9  # after each epoch
-X = np.load("X.npy")
 
-def train(checkpoint, name):
-    encoder = SelfSupervisedEncoder("byol", max_epochs=8, batch_size=8, random_state=0)
+def train(X, checkpoint, name):
+    """Weights and losses are written to the checkpoint's folder."""
+    encoder = SelfSupervisedEncoder("byol", max_epochs=EPOCHS, batch_size=8, random_state=0)
     encoder.set_params(checkpoint=checkpoint).fit(X)
-    torch.save(encoder.network_.state_dict(), f"weights of {name}")
-    np.save(f"loss of {name}.npy", [epoch["loss"] for epoch in encoder.history_])
+    losses = [epoch["loss"] for epoch in encoder.history_]
+    torch.save((losses, encoder.network_.state_dict()), name)
 
-def start(name):
-    # a process that has imported all that it needs, and tells when it writes
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process:
-        os.close(writing)
-        return process, os.fdopen(reading, "rb", buffering=0)
+
+def train_slowly(X, folder, name, signs):
+    """Tell when the state is written, after each epoch."""
     write = Checkpoint._write
 
     def write_slowly(self, state):
         # half a file first, so that processes are killed in the middle of writing too
         self._partial.write_bytes(b"half")
-        os.write(writing, b".")
+        signs.send_bytes(b".")
         time.sleep(0.02)
         write(self, state)
 
+    torch.set_num_threads(1)
+    checkpoint_module.SAVING_SHARE = 1e9
     Checkpoint._write = write_slowly
-    try:
-        train("state", name)
-    finally:
-        os._exit(0)
-
-for n_writes, wait in [(1, 0.005), (3, 0.01)]:
-    process, signs = start("killed")
-    for _ in range(n_writes):
-        assert signs.read(1) == b"."
-    time.sleep(wait)
-    os.kill(process, signal.SIGKILL)
-    assert os.waitpid(process, 0)[1] == signal.SIGKILL
-    signs.close()
-process, signs = start("resumed")
-n_writes = len(signs.read())
-os.waitpid(process, 0)
-assert 0 < n_writes < 8, n_writes  # of 9 without the state
-train(None, "whole")
-"""
+    train(X, folder / "state", folder / name)
 
 
-def test_killed_training_resumes_and_ends_bit_identical(images, tmp_path):
-    np.save(tmp_path / "X.npy", images)
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True)
-    assert not (tmp_path / "weights of killed").exists()
-    resumed, whole = (
-        torch.load(tmp_path / f"weights of {name}", weights_only=True)
-        for name in ("resumed", "whole")
+def test_killed_training_resumes_and_ends_bit_identical(processes, images, tmp_path):
+    def start(name):
+        signs, sending = processes.Pipe(duplex=False)
+        process = processes.Process(target=train_slowly, args=(images, tmp_path, name, sending))
+        process.start()
+        sending.close()
+        return process, signs
+
+    for n_writes, wait in [(1, 0.005), (3, 0.01)]:
+        process, signs = start("killed")
+        for _ in range(n_writes):
+            assert signs.recv_bytes() == b"."
+        time.sleep(wait)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        signs.close()
+    assert not (tmp_path / "killed").exists()
+    process, signs = start("resumed")
+    process.join()
+    n_writes = 0
+    while signs.poll():
+        try:
+            n_writes += signs.recv_bytes() == b"."
+        except EOFError:
+            break
+    assert 0 < n_writes < EPOCHS  # one more, at the end, without the state
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(images, None, tmp_path / "whole")
+    torch.set_num_threads(n_threads)
+    (losses, resumed), (expected, whole) = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("resumed", "whole")
     )
     for name, values in whole.items():
         assert_array_equal(resumed[name], values, err_msg=name)
-    losses = np.load(tmp_path / "loss of whole.npy")
-    assert len(losses) == 8
-    assert_array_equal(np.load(tmp_path / "loss of resumed.npy"), losses)
+    assert len(losses) == EPOCHS and losses == expected
 
 
 def fit(images, path, **options):
@@ -142,7 +142,7 @@ def test_damaged_checkpoint_is_refused_and_kept(images, tmp_path, content):
     if content == "other":
         torch.save({"weights": torch.zeros(2)}, path)
     elif content == "pickle":
-        torch.save({"format": subprocess.Popen}, path)
+        torch.save({"format": os.system}, path)
     else:
         path.write_bytes(content)
     before = path.read_bytes()
@@ -235,15 +235,14 @@ def test_identity_tells_twins_apart(name):
         assert _describe(first) == _describe(copy.deepcopy(first))
 
 
-def test_identity_is_the_same_in_a_new_process():
-    code = "import sys; from tests.test_checkpoint import TWINS, _describe;"
-    code += "print([_describe(twins) for twins in TWINS.values()])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, env=environment, text=True
-    )
-    assert done.stdout == f"{[_describe(twins) for twins in TWINS.values()]}\n"
-    assert "0x" not in done.stdout
+def describe_all():
+    return str([_describe(twins) for twins in TWINS.values()])
+
+
+def test_identity_is_the_same_in_a_new_process(processes):
+    with ProcessPoolExecutor(1, processes) as pool:
+        described = pool.submit(describe_all).result()
+    assert described == describe_all() and "0x" not in described
 
 
 def test_checkpoint_of_other_samples_is_refused(images, tmp_path):

@@ -1,8 +1,6 @@
 """Scorers fitted to Dask arrays are those fitted to the same rows in memory."""
 
-import os
 import pickle
-import signal
 
 import numpy as np
 import pandas as pd
@@ -12,9 +10,10 @@ from numpy.testing import assert_allclose
 from skanomaly import CenterCosine, MahalanobisCosine, NeighborDistance, load
 from skanomaly._moments import ColumnMoments, Moments
 
+from .workers import die_once
+
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
-distributed = pytest.importorskip("distributed")
 
 SCORERS = [
     CenterCosine(),
@@ -26,15 +25,6 @@ SCORERS = [
     NeighborDistance(),
     NeighborDistance(3, aggregation="largest", standardize=False),
 ]
-
-
-def die_once(chunk, marker):
-    """The chunk; the first time, the worker is killed in the middle of it."""
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return chunk
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("n_features", [4, 14])  # by trees, and by products
@@ -116,16 +106,11 @@ def test_what_cannot_be_fitted_is_refused(table):
         CenterCosine().fit(da.from_array(table, chunks=(20, 5)))
 
 
-def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(table, tmp_path):
+def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(client, table, tmp_path):
     marker = tmp_path / "marker"
     X = da.from_array(table, chunks=(10, 5))
     detector = MahalanobisCosine()
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+    with client.as_current():
         detector.fit(X.map_blocks(die_once, str(marker), meta=X._meta))
         assert marker.exists()
         scores = detector.score_samples(table + 0.1)  # by rows that are with the workers

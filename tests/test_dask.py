@@ -1,9 +1,6 @@
 """Dask collections are scored by chunks, on threads and on a cluster of processes."""
 
 import os
-import signal
-import subprocess
-import sys
 
 import fsspec
 import joblib
@@ -26,11 +23,11 @@ from skanomaly import (
 )
 
 from .counting import CountingEncoder
+from .workers import die_once
 
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 db = pytest.importorskip("dask.bag")
-distributed = pytest.importorskip("distributed")
 
 METHODS = ["score_samples", "decision_function", "predict", "p_values"]
 
@@ -48,27 +45,6 @@ def make_counted(log):
                 file.write(f"{os.getpid()}\n")
 
     return Counted()
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Two worker processes that stay for all tests of the module."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
-def die_once(chunk, marker):
-    """The chunk; the first time, the worker is killed in the middle of it."""
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return chunk
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -244,8 +220,3 @@ def test_search_on_the_cluster_trains_an_encoder_once_a_fold(client, table, tmp_
     found = search.cv_results_["mean_test_score"]
     np.testing.assert_array_equal(found, search.fit(X, y).cv_results_["mean_test_score"])
     assert scores.shape == (3,) and (scores > 0.9).all()
-
-
-def test_package_does_not_import_dask():
-    program = "import sys, skanomaly; sys.exit('dask' in sys.modules or 'fsspec' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)

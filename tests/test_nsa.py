@@ -1,10 +1,7 @@
 """NSADetector: composition, leave-one-out scores, searches, caching, persistence."""
 
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
 
 import joblib
 import numpy as np
@@ -256,26 +253,21 @@ def test_pipeline_with_memory(table, tmp_path):
     assert_array_equal(clone(pipeline).fit(table).score_samples(table), scores)
 
 
-def test_joblib_in_a_new_process(table, tmp_path):
+def load_and_score(files, X):
+    return [joblib.load(file).score_samples(X) for file in files]
+
+
+def test_joblib_in_a_new_process(processes, table, tmp_path):
     """All of them in one, which loads each from a file of its own."""
-    X = table + 0.01
-    np.save(tmp_path / "X.npy", X)
-    expected = {}
+    expected, files = {}, []
     for detector in make_detectors():
-        name = f"{len(expected)} {identify(detector)}"
         fitted = clone(detector).fit(table)
-        expected[name] = fitted.score_samples(X)
-        joblib.dump(fitted, tmp_path / f"{len(expected) - 1}.joblib")
-    code = (
-        "import joblib, numpy as np; X = np.load('X.npy');"
-        f"files = [f'{{i}}.joblib' for i in range({len(expected)})];"
-        "np.save('scores.npy', [joblib.load(file).score_samples(X) for file in files])"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}  # the registry
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
-    for (name, wanted), found in zip(
-        expected.items(), np.load(tmp_path / "scores.npy"), strict=True
-    ):
+        expected[f"{len(files)} {identify(detector)}"] = fitted.score_samples(table + 0.01)
+        files.append(tmp_path / f"{len(files)}.joblib")
+        joblib.dump(fitted, files[-1])
+    with ProcessPoolExecutor(1, processes) as pool:
+        scores = pool.submit(load_and_score, files, table + 0.01).result()
+    for (name, wanted), found in zip(expected.items(), scores, strict=True):
         assert_array_equal(found, wanted, err_msg=name)
 
 
