@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 OLDEST := .oldest
 
+# Several processes import torch; each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-newest test-oldest coverage mutations lint format docs build clean
 
 demo: $(VENV)/demo
