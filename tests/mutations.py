@@ -158,13 +158,6 @@ MUTATIONS = [
         "report",
     ),
     Mutation(
-        "report: a failure leaves the unfinished file behind",
-        "report/_write_report.py",
-        "partial.unlink(missing_ok=True)",
-        "pass",
-        "report",
-    ),
-    Mutation(
         "report: the ROC curve is that of the normal samples",
         "report/_agreement.py",
         "roc_curve(is_anomaly, -scores)",
@@ -201,7 +194,7 @@ MUTATIONS = [
     ),
     Mutation(
         "command line: what was half-written stays after a failure",
-        "cli/_outputs.py",
+        "_files.py",
         "        partial.unlink(missing_ok=True)",
         "        pass",
         "cli",
@@ -536,7 +529,7 @@ MUTATIONS = [
     Mutation(
         "ensemble: the scale of each layer dropped",
         "scorers/_ensemble.py",
-        "return (anomaly - low) / (high - low if high - low > DEGENERATE * unit else 1.0)",
+        "return (anomaly - low) / span",
         "return anomaly - low",
         "ensemble",
     ),
@@ -564,8 +557,8 @@ MUTATIONS = [
     Mutation(
         "SimCLR: temperature dropped",
         "encoders/objectives/_simclr.py",
-        "z @ everything.T / self.temperature",
-        "z @ everything.T",
+        "directions @ everything.T / temperature",
+        "directions @ everything.T",
         "objectives",
     ),
     Mutation(
@@ -621,8 +614,8 @@ MUTATIONS = [
     Mutation(
         "preprocessing: spread of the channels dropped",
         "encoders/_preprocessing.py",
-        "return (x - center) / scale  # one",
-        "return (x - center) + 0 * scale  # one",
+        "return (x - center).div_(scale)  # one",
+        "return x - center  # one",
         "pretrained encoder",
     ),
     Mutation(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._files import replacing_file
 from ._encoder_network import EncoderNetwork
 from ._inference import are_close
 from ._preprocessing import MAX_DEVIATIONS, Preprocessing
@@ -79,7 +80,8 @@ def export_features(
     for name, output in expected.items():
         if not are_close(torch.from_numpy(found[name]), output):
             raise ValueError(f"the output {name!r} is another one when exported to ONNX")
-    Path(path).write_bytes(serialized)
+    with replacing_file(Path(path)) as partial:
+        partial.write_bytes(serialized)
 
 
 class _Graph(nn.Module):
