@@ -438,10 +438,15 @@ class TestServices:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
     def test_a_fork_after_torch_has_used_its_threads(self, colours, detector, path):
-        wanted = detector.score_samples(colours // 2)
-        detector.save(path)
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            found = pool.apply_async(score_file, (path, colours // 2)).get(timeout=60)
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            wanted = detector.score_samples(colours // 2)
+            detector.save(path)
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                found = pool.apply_async(score_file, (path, colours // 2)).get(timeout=20)
+        finally:
+            torch.set_num_threads(n_threads)
         assert_allclose(found, wanted, rtol=1e-6)
 
     def test_memory_does_not_grow(self, table):
