@@ -1,5 +1,7 @@
 """Tables in Markdown."""
 
+import re
+
 import pandas as pd
 
 
@@ -27,8 +29,9 @@ def source(rows, runs):
     """Where rows come from: command, commit and machine of their runs, in one line."""
     texts = []
     for _, run in runs[runs["run"].isin(rows["run"])].astype(object).fillna("").iterrows():
-        options, _, note = run["options"].partition("(")  # what an older run was of
+        # what an older run was of stands in brackets at the end, outside of quotes
+        options, note = re.fullmatch(r"((?:'.*'|[^(])*)(\(.*)?", run["options"]).groups()
         command = f"python -m benchmarks run {run['experiment']} {options}".strip()
-        text = f"`{command}`{f' ({note}' if note else ''} at {run['commit']}"
+        text = f"`{command}`{f' {note}' if note else ''} at {run['commit']}"
         texts.append(f"{text}, {run['cores']} cores of {run['device']}")
     return "; ".join(dict.fromkeys(texts)) + "."
