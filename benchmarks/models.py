@@ -7,6 +7,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import onnxruntime
 import torch
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
@@ -37,6 +38,7 @@ def models(options, records):
 
     5,000 colour images of 32 x 32 pixels, the first class of CIFAR-10. Networks are untrained,
     which take as long as trained ones. `forward_ms` is a forward pass of the network alone;
+    `onnx_ms` is the exported ONNX file in onnxruntime;
     `load_s` is loading the file and the first score in a new process that has imported torch and
     scikit-learn, the median of 3. Medians. Others score the pixels. Five minutes on two cores.
     """
@@ -76,14 +78,15 @@ def measure(model, images, is_small):
     is_ours = isinstance(model, NSADetector)
     steps = {"score": model.decision_function}
     if is_ours:
-        steps["forward"] = forward_pass(model.encoder_)
+        steps |= {"forward": forward_pass(model.encoder_), "onnx": exported(model)}
     one, many = (
         race(steps, 2 if is_small else repeats, images[:n]).median() * 1000
         for n, repeats in REPEATS.items()
     )
     row = {"one_ms": one["score"], "many_ms": many["score"]}
     if is_ours:
-        row |= {"forward_ms": one["forward"], "forward_many_ms": many["forward"]}
+        row |= {f"{name}_ms": one[name] for name in ("forward", "onnx")}
+        row |= {f"{name}_many_ms": many[name] for name in ("forward", "onnx")}
         model.explain(images[:1])
         row["explain_ms"] = race({"it": model.explain}, 5, images[:1])["it"].median() * 1000
     with tempfile.TemporaryDirectory() as folder:
@@ -105,6 +108,16 @@ def forward_pass(encoder):
                 network(torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(255))
 
     return forward
+
+
+def exported(detector):
+    """A function of images: the exported file in onnxruntime, which has no checks of X either."""
+    with tempfile.TemporaryDirectory() as folder:
+        detector.export_onnx(Path(folder, "model.onnx"))
+        session = onnxruntime.InferenceSession(Path(folder, "model.onnx"))
+    return lambda X: session.run(
+        ["score"], {"images": (X.transpose(0, 3, 1, 2) / 255).astype(np.float32)}
+    )
 
 
 def time_loading(path, image, repeats):

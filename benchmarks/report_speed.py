@@ -167,9 +167,11 @@ def render_models(rows):
         "file_mb": "file, MB",
         "load_s": "load and first score, s",
         "one_ms": "1 image, ms",
+        "onnx_ms": "in onnxruntime",
         "forward_ms": "its forward pass",
         "explain_ms": "its explanation",
         "many_ms": "2,048 images, ms",
+        "onnx_many_ms": "in onnxruntime ",
         "forward_many_ms": "their forward pass",
     }
     return table(rows[list(columns)].map(number).rename(columns=columns))
