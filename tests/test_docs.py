@@ -45,9 +45,15 @@ def short_trainings(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_is_downloaded(monkeypatch):
-    """Random weights and images take the place of what pages download."""
+    """Random weights and images take the place of what pages download; networks are smaller."""
     get_model = _architectures._get_model
-    monkeypatch.setattr(_architectures, "_get_model", lambda name, weights: get_model(name, None))
+
+    def get_small(name, weights):
+        if name == "resnet18":
+            return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1])
+        return get_model(name, None)
+
+    monkeypatch.setattr(_architectures, "_get_model", get_small)
 
     def load_cifar10(*, split, download):
         rng = np.random.default_rng(len(split))
