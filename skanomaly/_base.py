@@ -15,8 +15,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
-from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
-from ._dask import is_dask, map_chunks
+from ._array_api import Array, device, is_dask, is_same_kind, namespace, numpy_state, to_numpy
+from ._dask import map_chunks
 from ._sklearn_compat import Interval, StrOptions
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_table, read_samples

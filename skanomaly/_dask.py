@@ -13,11 +13,6 @@ ACCEPTED = "pass a dask.array, a dask.dataframe, or a dask.bag of paths or image
 DTYPES = {"predict": np.dtype(np.int64)}  # of what methods return; of the others float64
 
 
-def is_dask(X: Any) -> bool:
-    """Whether X is a Dask collection; imports nothing."""
-    return type(X).__module__.partition(".")[0] == "dask"
-
-
 def map_chunks(detector: Any, method: str, X: Any) -> Any:
     """What the method returns for each chunk, as an array, a series or a bag.
 

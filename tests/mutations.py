@@ -123,6 +123,13 @@ MUTATIONS = [
         "dask",
     ),
     Mutation(
+        "Dask: tables are loaded silently",
+        "_validation.py",
+        "    refuse_dask(estimator, X, reset=reset)\n    refuse_other_than_numbers(X)",
+        "    refuse_other_than_numbers(X)",
+        "dask",
+    ),
+    Mutation(
         "Dask: fits of one fold train an encoder each",
         "nsa.py",
         "with _one_training(memory, encoder, X):",

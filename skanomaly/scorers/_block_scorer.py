@@ -11,9 +11,17 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows, to_numpy
+from .._array_api import (
+    BLOCK_BYTES,
+    Array,
+    is_dask,
+    like,
+    namespace,
+    row_slices,
+    take_rows,
+    to_numpy,
+)
 from .._base import OutlierDetector, atomic_fit, training_scores
-from .._dask import is_dask
 from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows
 from ._block import Block

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array_api import Array, as_float64, namespace, sample_rows, take_along_rows
-from .._dask import is_dask
+from .._array_api import Array, as_float64, is_dask, namespace, sample_rows, take_along_rows
 from .._moments import ColumnMoments, Moments
 from .._training_rows import SCALE_SAMPLES, TrainingRows, project
 from .._validation import check_table
@@ -161,6 +160,9 @@ def _checked_chunks(scorer: Any, X: Any) -> list:
     """Delayed chunks of X as finite matrices of float64; width and names are recorded."""
     from dask import delayed
 
+    if not hasattr(X, "rechunk") and not hasattr(X, "to_dask_array"):
+        kind = ".".join(type(X).__module__.split(".")[:2])
+        raise TypeError(f"X is a {kind}; pass a dask.array or a dask.dataframe, or X.compute()")
     if hasattr(X, "to_dask_array"):
         check_table(scorer, X._meta_nonempty, reset=True)
         parts = X.to_delayed()

@@ -24,7 +24,7 @@ from .._array_api import (
 from .._base import atomic_fit
 from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
-from .._validation import check_block
+from .._validation import check_block, refuse_dask
 from ._block import Block
 from ._block_scorer import (
     BlockScorer,
@@ -277,6 +277,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         groups: dict[str, slice] = {}
         n_features, n_samples = 0, None
         for name, rows in pairs:
+            refuse_dask(self, rows, reset=reset, name=f"block {name!r}")
             rows = check_block(name, rows, n_samples=n_samples, min_samples=1 + reset)
             n_samples = rows.shape[0]
             groups[name] = slice(n_features, n_features + rows.shape[1])
