@@ -25,6 +25,7 @@ from .._base import OutlierDetector, atomic_fit, training_scores
 from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows
 from ._block import Block
+from ._chunked_rows import remote_members, score_by_remote_rows
 from ._chunks import fit_chunks
 
 MAX_TRIM_ROUNDS = 5
@@ -58,6 +59,11 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
         anomaly_scores : float64 array of shape (n_samples, 1)
         """
         return -self._checked_scores(X, "transform")[:, None]
+
+    def _map_chunks(self, X, method):
+        if remote_members(self):
+            return score_by_remote_rows(self, method, X)
+        return super()._map_chunks(X, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
