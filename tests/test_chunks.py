@@ -1,6 +1,8 @@
 """Scorers fitted to Dask arrays are those fitted to the same rows in memory."""
 
 import pickle
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from sklearn.neighbors import KernelDensity
 from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance, load
 from skanomaly._moments import ColumnMoments, Moments
 
-from .workers import die_once
+from .workers import ENDED, STARTED, die_once, wait_for_the_end
 
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
@@ -199,3 +201,39 @@ def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(client, ta
     assert_allclose(detector.training_scores_, expected.training_scores_, atol=1e-6)
     for found in (scores, computed.score_samples(table + 0.1)):
         assert_allclose(found, expected.score_samples(table + 0.1), atol=1e-6)
+
+
+def test_scheduler_that_goes_away_ends_the_fit(table):
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    X = da.from_array(table, chunks=(10, 5))
+    X = X.map_blocks(wait_for_the_end, meta=X._meta)
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    detector = CenterCosine()
+    timeout = {"distributed.comm.timeouts.connect": "1s"}  # for which a client looks for it
+    with (
+        dask.config.set(timeout),
+        distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster,
+    ):
+
+        def close():
+            STARTED.wait(30)
+            cluster.sync(cluster.scheduler.close)
+
+        thread = threading.Thread(target=close)
+        with distributed.Client(cluster) as client, client.as_current():
+            thread.start()
+            start = time.monotonic()
+            with pytest.raises(distributed.client.FutureCancelledError):
+                detector.fit(X)
+            assert STARTED.is_set() and time.monotonic() - start < 20
+        ENDED.set()
+        thread.join()
+    assert not hasattr(detector, "training_scores_")
+
+
+def test_ensemble_on_the_cluster(client, table):
+    X = da.from_array(table, chunks=(20, 5))
+    with client.as_current():
+        detector = FeatureEnsemble().fit(X)
+        found = detector.score_samples(X + 0.1).compute()
+    assert_allclose(found, FeatureEnsemble().fit(table).score_samples(table + 0.1), atol=1e-6)
