@@ -32,6 +32,7 @@ __all__ = [
     "device",
     "floating_types",
     "is_array_api_obj",
+    "is_dask",
     "is_numpy_array",
     "is_same_kind",
     "like",
@@ -52,6 +53,11 @@ def namespace(X: Array) -> Any:
     if type(X) is np.ndarray:  # found at once, where many small arrays are scored
         return array_api_compat.numpy
     return array_namespace(X)
+
+
+def is_dask(X: Any) -> bool:
+    """Whether X is a Dask collection; imports nothing."""
+    return type(X).__module__.partition(".")[0] == "dask"
 
 
 def floating_types(X: Any) -> list:

@@ -15,8 +15,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
-from ._array_api import Array, device, is_same_kind, namespace, numpy_state, to_numpy
-from ._dask import is_dask, map_chunks
+from ._array_api import Array, device, is_dask, is_same_kind, namespace, numpy_state, to_numpy
+from ._dask import map_chunks
 from ._sklearn_compat import Interval, StrOptions
 from ._training_rows import TrainingRows, replace_known
 from ._validation import check_table, read_samples
@@ -82,9 +82,7 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
         ValueError
             If X is not what was fitted, or has values that are not finite.
         """
-        if is_dask(X):
-            return map_chunks(self, "score_samples", X)
-        return self._checked_scores(X, "score_samples")
+        return self._result(X, "score_samples")
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: negative for outliers.
@@ -98,9 +96,7 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
         -------
         decision : float64 array of shape (n_samples,)
         """
-        if is_dask(X):
-            return map_chunks(self, "decision_function", X)
-        return self._checked_scores(X, "decision_function") - self.offset_
+        return self._result(X, "decision_function")
 
     def predict(self, X):
         """Label of each sample: +1 for normal, -1 for outliers.
@@ -114,9 +110,7 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
         -------
         labels : int array of shape (n_samples,)
         """
-        if is_dask(X):
-            return map_chunks(self, "predict", X)
-        return self._labels(self._checked_scores(X, "predict"))
+        return self._result(X, "predict")
 
     def p_values(self, X):
         """Conformal p-value of each sample; small for outliers.
@@ -151,9 +145,7 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         self._warn_if_trimmed()
-        if is_dask(X):
-            return map_chunks(self, "p_values", X)
-        return self._p_values(self._checked_scores(X, "p_values"))
+        return self._result(X, "p_values")
 
     def predict_frame(self, X):
         """A table of scores, p-values, labels and nearest training samples.
@@ -210,6 +202,20 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
         """
         nearest = self.nearest_samples(X, known) if hasattr(self, "nearest_samples") else None
         return self._score_samples(X), nearest
+
+    def _result(self, X, method: str):
+        """What the public method of that name returns; lazy for a Dask collection."""
+        if is_dask(X):
+            return self._map_chunks(X, method)
+        scores = self._checked_scores(X, method)
+        if method == "score_samples":
+            return scores
+        if method == "decision_function":
+            return scores - self.offset_
+        return self._labels(scores) if method == "predict" else self._p_values(scores)
+
+    def _map_chunks(self, X, method: str):
+        return map_chunks(self, method, X)
 
     def _labels(self, scores: Array) -> Array:
         xp = namespace(scores)

@@ -13,11 +13,6 @@ ACCEPTED = "pass a dask.array, a dask.dataframe, or a dask.bag of paths or image
 DTYPES = {"predict": np.dtype(np.int64)}  # of what methods return; of the others float64
 
 
-def is_dask(X: Any) -> bool:
-    """Whether X is a Dask collection; imports nothing."""
-    return type(X).__module__.partition(".")[0] == "dask"
-
-
 def map_chunks(detector: Any, method: str, X: Any) -> Any:
     """What the method returns for each chunk, as an array, a series or a bag.
 
@@ -42,23 +37,27 @@ def map_chunks(detector: Any, method: str, X: Any) -> Any:
             detector._check_input(np.zeros((1, *X.shape[1:]), X.dtype), method)
         X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))  # a chunk has all of its samples
         return X.map_blocks(
-            _of_array, model, method, drop_axis=range(1, X.ndim), meta=np.empty(0, dtype)
+            score_chunk, model, method, drop_axis=range(1, X.ndim), meta=np.empty(0, dtype)
         )
     if kind == "dataframe" and X.ndim == 2:
         from pandas import DataFrame
 
         detector._check_input(DataFrame(np.zeros((1, len(X.columns))), columns=X.columns), method)
-        return X.map_partitions(_of_frame, model, method, meta=(method, dtype))
+        return X.map_partitions(score_partition, model, method, meta=(method, dtype))
     if kind == "bag" and hasattr(X, "map_partitions"):
         return X.map_partitions(_of_bag, model, method)
     raise TypeError(f"X is a {type(X).__module__}.{type(X).__name__}; {ACCEPTED}")
 
 
-def _of_array(chunk: Any, detector: Any, method: str, block_id: tuple[int, ...] = (0,)) -> Any:
+def score_chunk(chunk: Any, detector: Any, method: str, block_id: tuple[int, ...] = (0,)) -> Any:
+    """What the method returns for a chunk of an array; errors name it."""
     return _values(detector, method, chunk, f"chunk {block_id[0]}")
 
 
-def _of_frame(part: Any, detector: Any, method: str, partition_info: dict | None = None) -> Any:
+def score_partition(
+    part: Any, detector: Any, method: str, partition_info: dict | None = None
+) -> Any:
+    """What the method returns for a partition of a frame, with its index."""
     from pandas import Series
 
     number = (partition_info or {}).get("number", 0)
@@ -68,13 +67,13 @@ def _of_frame(part: Any, detector: Any, method: str, partition_info: dict | None
 
 def _of_bag(samples: Iterable, detector: Any, method: str) -> list:
     samples = list(samples)
-    return getattr(detector, method)(samples).tolist() if samples else []
+    return detector._result(samples, method).tolist() if samples else []
 
 
 def _values(detector: Any, method: str, X: Any, where: str) -> Any:
     if len(X) == 0:
         return np.empty(0, DTYPES.get(method, np.float64))
     try:
-        return getattr(detector, method)(X)
+        return detector._result(X, method)  # without the warnings of the public method
     except ValueError as error:
         raise ValueError(f"{where} of X: {error}") from error

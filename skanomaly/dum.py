@@ -414,7 +414,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         index : int array of shape (n_samples,)
             From the most certain sample to the least certain one.
         """
-        return np.argsort(-self.score_samples(X), kind="stable")
+        return np.argsort(-self._checked_scores(X, "rank_certainty"), kind="stable")
 
     def shift_test(self, X, *, window=None, reference=None):
         """Whether the norms of samples are those of the training distribution (section 4.1).
@@ -444,9 +444,9 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
         ValueError
             If there are fewer than 2 samples in X, in a window or among those that were held out.
         """
-        norms = -self.score_samples(X)
+        norms = -self._checked_scores(X, "shift_test")
         if reference is not None:
-            expected = -self.score_samples(reference)
+            expected = -self._checked_scores(reference, "shift_test")
         else:
             expected = -self.training_scores_[self.held_out_]
         if len(expected) < 2:

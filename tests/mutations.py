@@ -110,7 +110,7 @@ MUTATIONS = [
     ),
     Mutation(
         "Dask: a chunk's neighbours have positions in the chunk",
-        "scorers/_chunks.py",
+        "scorers/_chunked_rows.py",
         "return distances, index + start",
         "return distances, index",
         "chunks",
@@ -120,6 +120,27 @@ MUTATIONS = [
         "_dask.py",
         "model = delayed(detector, traverse=False)",
         "model = detector",
+        "dask",
+    ),
+    Mutation(
+        "Dask: queries in blocks all get what was found for the first block",
+        "scorers/_chunked_rows.py",
+        "self._start = rows.stop",
+        "pass",
+        "chunks",
+    ),
+    Mutation(
+        "Dask: all groups of an ensemble are the first one to recognised rows",
+        "scorers/_chunks.py",
+        "delayed(project)(p, *scale, number)",
+        "delayed(project)(p, *scale, 0)",
+        "chunks",
+    ),
+    Mutation(
+        "Dask: tables are loaded silently",
+        "_validation.py",
+        "    refuse_dask(estimator, X, reset=reset)\n    refuse_other_than_numbers(X)",
+        "    refuse_other_than_numbers(X)",
         "dask",
     ),
     Mutation(

@@ -1,19 +1,24 @@
 """Scorers fitted to Dask arrays are those fitted to the same rows in memory."""
 
 import pickle
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.neighbors import KernelDensity
 
-from skanomaly import CenterCosine, MahalanobisCosine, NeighborDistance, load
+from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance, load
 from skanomaly._moments import ColumnMoments, Moments
 
-from .workers import die_once
+from .workers import ENDED, STARTED, die_once, wait_for_the_end
 
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
+db = pytest.importorskip("dask.bag")
 
 SCORERS = [
     CenterCosine(),
@@ -90,15 +95,92 @@ def test_brought_into_memory_and_saved(table, tmp_path):
     assert_allclose(computed.score_samples(da.from_array(new)), detector.score_samples(new))
 
 
+GROUPS = {"early": slice(0, 4), "late": [4, 6, 5, 9, 13]}
+ENSEMBLES = [
+    FeatureEnsemble(groups=GROUPS),
+    FeatureEnsemble("robust"),
+    FeatureEnsemble(
+        [("far", NeighborDistance(), "late"), ("center", CenterCosine())], groups=GROUPS
+    ),
+]
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=["ens", "robust", "list"])
+def test_ensemble_is_that_in_memory(ensemble, rng):
+    X = rng.normal(size=(83, 14)) @ rng.normal(size=(14, 14)) + 6
+    new = np.concatenate([X[:5], X[5:30] + 0.2])
+    expected = clone(ensemble).fit(X)
+    loads = []
+    lazy = da.from_array(X, chunks=((20, 1, 0, 30, 32), (13, 1)))
+    ensemble.fit(lazy.map_blocks(lambda chunk: loads.append(1) or chunk, meta=lazy._meta))
+    assert [member[:2] for member in ensemble.members_] == [m[:2] for m in expected.members_]
+    assert_allclose(ensemble.training_scores_, expected.training_scores_, rtol=0, atol=1e-6)
+    assert_allclose(ensemble.ranges_, expected.ranges_, rtol=0, atol=1e-6)
+    for detector in (ensemble, ensemble.compute()):
+        assert_allclose(detector.score_samples(new), expected.score_samples(new), atol=1e-6)
+        explained, wanted = detector.explain(new), expected.explain(new)
+        assert_allclose(explained.contributions, wanted.contributions, atol=1e-6)
+        for name, (_, indices) in wanted.neighbors.items():
+            np.testing.assert_array_equal(explained.neighbors[name][1], indices)
+    assert ensemble.compute().compute().n_features_in_ == 14
+
+
+def test_ensemble_of_a_frame_has_its_groups(table):
+    names = ["a__0", "b__0", "a__1", "b__1", "b__2"]
+    frame = pd.DataFrame(table, columns=names)
+    lazy = FeatureEnsemble().fit(dd.from_pandas(frame, npartitions=3))
+    expected = FeatureEnsemble().fit(frame)
+    assert list(lazy.groups_) == ["a", "b"] and list(lazy.feature_names_in_) == names
+    assert_allclose(lazy.score_samples(frame + 0.1), expected.score_samples(frame + 0.1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [MahalanobisCosine(2), NeighborDistance(), FeatureEnsemble("all")],
+    ids=["angles", "distances", "ensemble"],
+)
+def test_dask_collections_are_scored_where_the_rows_are(detector, table, monkeypatch):
+    for module in ("_block_scorer", "_ensemble"):  # a few rows at a time
+        monkeypatch.setattr(f"skanomaly.scorers.{module}.BLOCK_BYTES", 8 * 5 * 6)
+    detector.fit(da.from_array(table, chunks=(20, 5)))
+    computed = detector.compute()
+    new = np.concatenate([table[:7], table + 0.1])
+    lazy = da.from_array(new, chunks=((20, 0, 47), (2, 3)))
+    for method in ("score_samples", "predict", "p_values", "decision_function"):
+        found, expected = getattr(detector, method)(lazy), getattr(computed, method)(new)
+        assert found.chunks == ((20, 47),) and found.dtype == expected.dtype
+        assert_allclose(found.compute(), expected, rtol=0, atol=1e-9)
+    frame = dd.from_pandas(pd.DataFrame(new, index=np.arange(67) * 2), npartitions=3)
+    series = detector.score_samples(frame).compute()
+    assert series.index.equals(frame.compute().index) and series.name == "score_samples"
+    assert_allclose(series, computed.score_samples(new), atol=1e-9)
+    with pytest.raises(TypeError, match=r"X is a dask\.bag, and .* score by what compute\(\)"):
+        detector.score_samples(db.from_sequence([1]))
+    with pytest.raises(ValueError, match="X has 4 features"):
+        detector.score_samples(lazy[:, :4])
+    some = lazy[lazy[:, 0] > 1000 * (lazy[:, 1] > 0)]  # of unknown sizes, all empty
+    assert detector.score_samples(some).compute().shape == (0,)
+    new[30, 2] = np.nan
+    with pytest.raises(ValueError, match=r"chunk 2 of X: X contains NaN .* X\[10, 2\]"):
+        detector.score_samples(da.from_array(new, chunks=((20, 0, 47), 5))).compute()
+
+
 def test_what_cannot_be_fitted_is_refused(table):
     X = da.from_array(table, chunks=(20, 5))
     for scorer, message in (
         (NeighborDistance(trim=0.1), "trim=0.1 of a Dask array"),
         (NeighborDistance(index="faiss"), "index='faiss' of a Dask array"),
         (NeighborDistance(60), "at least 61 are needed"),
+        (FeatureEnsemble(trim=0.1), "trim=0.1 of a Dask array"),
+        (FeatureEnsemble([("a", CenterCosine(trim=0.1))]), "scorer 'a': trim=0.1 of a Dask"),
+        (FeatureEnsemble([("a", NeighborDistance(60))]), "group 'all': Found 60 samples"),
     ):
         with pytest.raises(ValueError, match=message):
             scorer.fit(X)
+    with pytest.raises(TypeError, match="scorer 'density' is KernelDensity, which cannot be"):
+        FeatureEnsemble([("density", KernelDensity())]).fit(X)
+    with pytest.raises(TypeError, match=r"X is a dask\.bag; pass a dask.array"):
+        CenterCosine().fit(db.from_sequence([1]))
     with pytest.raises(ValueError, match=r"4 samples of 5 features .* at least 5 are needed"):
         CenterCosine().fit(X[:4])
     table[33, 2] = np.inf
@@ -119,3 +201,39 @@ def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(client, ta
     assert_allclose(detector.training_scores_, expected.training_scores_, atol=1e-6)
     for found in (scores, computed.score_samples(table + 0.1)):
         assert_allclose(found, expected.score_samples(table + 0.1), atol=1e-6)
+
+
+def test_scheduler_that_goes_away_ends_the_fit(table):
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    X = da.from_array(table, chunks=(10, 5))
+    X = X.map_blocks(wait_for_the_end, meta=X._meta)
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    detector = CenterCosine()
+    timeout = {"distributed.comm.timeouts.connect": "1s"}  # for which a client looks for it
+    with (
+        dask.config.set(timeout),
+        distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster,
+    ):
+
+        def close():
+            STARTED.wait(30)
+            cluster.sync(cluster.scheduler.close)
+
+        thread = threading.Thread(target=close)
+        with distributed.Client(cluster) as client, client.as_current():
+            thread.start()
+            start = time.monotonic()
+            with pytest.raises(distributed.client.FutureCancelledError):
+                detector.fit(X)
+            assert STARTED.is_set() and time.monotonic() - start < 20
+        ENDED.set()
+        thread.join()
+    assert not hasattr(detector, "training_scores_")
+
+
+def test_ensemble_on_the_cluster(client, table):
+    X = da.from_array(table, chunks=(20, 5))
+    with client.as_current():
+        detector = FeatureEnsemble().fit(X)
+        found = detector.score_samples(X + 0.1).compute()
+    assert_allclose(found, FeatureEnsemble().fit(table).score_samples(table + 0.1), atol=1e-6)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -18,17 +19,31 @@ from skanomaly import (
     NeighborDistance,
     NSADetector,
     OneClassKFold,
+    PatchCosine,
     PretrainedEncoder,
     read_images,
 )
+from skanomaly.scorers._block_scorer import Scorer
 
 from .counting import CountingEncoder
+from .registry import identify, make_one_of_each_class
 from .workers import die_once
 
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 db = pytest.importorskip("dask.bag")
 
+METHODS_IN_MEMORY = [
+    "transform",
+    "transform_blocks",
+    "predict_frame",
+    "explain",
+    "kneighbors",
+    "heatmaps",
+    "rank_certainty",
+    "shift_test",
+    "partial_fit",
+]
 METHODS = ["score_samples", "decision_function", "predict", "p_values"]
 
 
@@ -161,8 +176,53 @@ def test_what_the_shape_tells_is_refused_before_computing(table):
     with pytest.raises(NotFittedError):
         MahalanobisCosine().p_values(da.zeros((10, 4)))
     trimmed = MahalanobisCosine(trim=0.1).fit(table)
-    with pytest.warns(UserWarning, match="p-values are too small"):
-        trimmed.p_values(da.zeros((10, 5)))
+    with pytest.warns(UserWarning, match="p-values are too small") as warned:
+        trimmed.p_values(da.ones((10, 5))).compute()
+    assert len(warned) == 1
+
+
+def count_loads(loads, table):
+    """Dask collections of a table that write down when they are loaded, and of what kind."""
+
+    def load(part):
+        loads.append(len(part))
+        return part
+
+    frame = pd.DataFrame(table).add_prefix("x")
+    return {
+        "array": da.from_array(table, chunks=(20, 5)).map_blocks(load, meta=np.empty((0, 0))),
+        "dataframe": dd.from_pandas(frame, npartitions=3).map_partitions(load, meta=frame[:0]),
+        "bag": db.from_sequence(list(table), npartitions=3).map_partitions(load),
+    }
+
+
+@pytest.mark.parametrize("estimator", make_one_of_each_class(), ids=identify)
+def test_nothing_is_loaded_silently(estimator, table):
+    loads = []
+    collections = count_loads(loads, table)
+    fitted = clone(estimator).fit(table)
+    name = type(estimator).__name__
+    for kind, X in collections.items():
+        if not (kind != "bag" and isinstance(estimator, Scorer)):
+            for method in ("fit", "fit_predict", "fit_transform"):
+                if hasattr(estimator, method):
+                    with pytest.raises(TypeError, match=f"X is a dask.{kind}; "):
+                        getattr(clone(estimator), method)(X)
+        for method in METHODS_IN_MEMORY:
+            if hasattr(estimator, method):
+                with pytest.raises(TypeError, match=f"X is a dask.{kind}, which .* of {name} "):
+                    getattr(fitted, method)(X)
+    assert not loads
+
+
+def test_neither_are_blocks_maps_nor_files(table):
+    X = da.from_array(table)
+    with pytest.raises(TypeError, match=r"block 'a' is a dask\.array; fit FeatureEnsemble to a"):
+        FeatureEnsemble().fit({"a": X})
+    with pytest.raises(TypeError, match=r"X is a dask\.array; fit PatchCosine to a sample"):
+        PatchCosine().fit(da.zeros((4, 2, 3, 3)))
+    with pytest.raises(TypeError, match=r"pass what is in memory: source\.compute\(\)"):
+        read_images(db.from_sequence(["a.png"]))
 
 
 def test_errors_name_the_chunk(table):

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+
+STARTED, ENDED = threading.Event(), threading.Event()  # of what runs in threads of the tests
 
 
 def die_once(chunk, marker):
@@ -11,3 +14,10 @@ def die_once(chunk, marker):
     except FileExistsError:
         return chunk
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_the_end(chunk):
+    """Never returns, as long as anybody waits for it."""
+    STARTED.set()
+    ENDED.wait(60)
+    return chunk

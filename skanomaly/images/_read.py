@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from .._array_api import is_dask
 from ._decode import Header, decode, read_header
 from ._images import Images
 from ._sources import is_url, list_sources
@@ -74,7 +75,7 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
         If there are no images, if some cannot be read, all of which are named, or if they differ in
         size without an `image_size`.
     TypeError
-        If the source is something else.
+        If the source is something else, or a Dask collection.
     OSError
         If there is no space for the temporary file.
 
@@ -92,6 +93,8 @@ def read_images(source, *, image_size=None, resize="pad", channels=None, on_erro
     Images of shape (2, 16, 16, 3)
     """
     size = _check_options(image_size, resize, channels, on_error)
+    if is_dask(source):
+        raise TypeError("source is a Dask collection; pass what is in memory: source.compute()")
     paths, skipped = None, {}
     if isinstance(source, Images):
         source, paths, skipped = source.pixels, source.paths, source.skipped

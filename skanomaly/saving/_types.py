@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 
 _OURS = {
     "CenterCosine": "skanomaly.scorers._center_cosine",
-    "ChunkedRows": "skanomaly.scorers._chunks",
+    "ChunkedRows": "skanomaly.scorers._chunked_rows",
     "DUMDetector": "skanomaly.dum",
     "EarlyStopping": "skanomaly._training._stopping",
     "EmbeddingDiagnostics": "skanomaly.diagnostics._recorder",

@@ -11,12 +11,21 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._array_api import BLOCK_BYTES, Array, like, namespace, row_slices, take_rows, to_numpy
+from .._array_api import (
+    BLOCK_BYTES,
+    Array,
+    is_dask,
+    like,
+    namespace,
+    row_slices,
+    take_rows,
+    to_numpy,
+)
 from .._base import OutlierDetector, atomic_fit, training_scores
-from .._dask import is_dask
 from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows
 from ._block import Block
+from ._chunked_rows import remote_members, score_by_remote_rows
 from ._chunks import fit_chunks
 
 MAX_TRIM_ROUNDS = 5
@@ -50,6 +59,11 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
         anomaly_scores : float64 array of shape (n_samples, 1)
         """
         return -self._checked_scores(X, "transform")[:, None]
+
+    def _map_chunks(self, X, method):
+        if remote_members(self):
+            return score_by_remote_rows(self, method, X)
+        return super()._map_chunks(X, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._array_api import Array, as_float64, namespace, sample_rows, take_along_rows
-from .._dask import is_dask
+from .._array_api import Array, as_float64, namespace, sample_rows
 from .._moments import ColumnMoments, Moments
 from .._training_rows import SCALE_SAMPLES, TrainingRows, project
 from .._validation import check_table
 from .._whitening import Whitening
 from ._block import Block
-
-MERGED = 8  # results that one task merges
+from ._chunked_rows import ChunkedRows, merge_in_tree
 
 
 class ChunkedBlock:
@@ -39,107 +37,127 @@ class ChunkedBlock:
         return Whitening(**options).fit_moments(self._moments)
 
 
-class ChunkedRows:
-    """The search of `NearestRows` over parts, which are in memory or references to workers.
+class ChunkedGroup(NamedTuple):
+    """Some columns of all chunks, and what scores them."""
 
-    Parameters
-    ----------
-    parts : list of NearestRows, TreeRows or dask.delayed.Delayed
-        An index of the rows of each chunk.
-    sizes : list of int
-        Their numbers of rows.
-    """
-
-    def __init__(self, parts: list, sizes: list[int]):
-        self.parts = parts
-        self.sizes = sizes
-
-    def __len__(self) -> int:
-        return sum(self.sizes)
-
-    def __getstate__(self):
-        if self.is_remote:
-            raise ValueError(
-                "the training rows are with the workers of Dask; save what compute() returns"
-            )
-        return vars(self)
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the parts are references."""
-        return is_dask(self.parts[0])
-
-    def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
-        """Distances (m, k), ascending, to the k stored rows nearest to each query, and indices."""
-        if not self.is_remote:
-            return self._search(queries, k, lambda function: function)
-        from dask import delayed
-
-        return self._search(delayed(queries, traverse=False), k, delayed).compute()
-
-    def nearest_later(self, queries: Any, k: int) -> Any:
-        """As `nearest`, of delayed queries, and delayed."""
-        from dask import delayed
-
-        return self._search(queries, k, delayed)
-
-    def _search(self, queries: Any, k: int, call: Callable) -> Any:
-        starts = np.cumsum([0, *self.sizes[:-1]]).tolist()
-        found = [
-            call(_nearest_in)(part, queries, min(k, size), start)
-            for part, size, start in zip(self.parts, self.sizes, starts, strict=True)
-        ]
-        return _merge_in_tree(lambda *some: call(_nearest_of_all)(k, *some), found)
-
-    def compute(self) -> ChunkedRows:
-        """The same rows in memory."""
-        if not self.is_remote:
-            return self
-        from dask import compute
-
-        return ChunkedRows(list(compute(*self.parts)), self.sizes)
+    label: str  # in front of messages
+    columns: Any  # a slice or positions
+    scorers_of: Callable[[int], list]  # new scorers for that many rows
 
 
 def fit_chunks(scorer: Any, X: Any) -> Any:
-    """Fit a scorer to a Dask array or frame; the passes over its chunks are two.
-
-    The first one finds the moments, in a tree; the second one indexes the rows of each chunk, and
-    scores them leave-one-out against all chunks.
-    """
-    from dask import compute, delayed, persist
-
-    _refuse_parameters(scorer)
-    chunks = _checked_chunks(scorer, X)
-    kind = Moments if getattr(scorer, "whiten", False) else ColumnMoments
-    moments, sizes, samples = compute(
-        _merge_in_tree(delayed(_merge_moments), [delayed(_moments_of)(c, kind) for c in chunks]),
-        [delayed(len)(chunk) for chunk in chunks],
-        [delayed(sample_rows)(chunk, -(-SCALE_SAMPLES // len(chunks))) for chunk in chunks],
-    )
-    _refuse_few_rows(scorer, sum(sizes), kind)
-    chunks = [chunk for chunk, size in zip(chunks, sizes, strict=True) if size]
-    sizes = [size for size in sizes if size]
-    scorer._fit_space(ChunkedBlock(moments))
-    known = TrainingRows()
-    scale = known.look_at(np.concatenate(samples))
-    space = copy.copy(scorer)
-    for name in ("_neighbors", "_known", "training_scores_"):  # of an earlier fit
-        vars(space).pop(name, None)
-    light = delayed(space, traverse=False)
-    if hasattr(scorer, "neighbors_in_block"):
-        index = persist(*[delayed(_index_of)(light, chunk) for chunk in chunks])
-        scorer._neighbors = ChunkedRows(list(index), sizes)
-        scores = _neighbor_scores(light, scorer.n_neighbors, chunks, index, sizes)
-    else:
-        scores = [delayed(_center_scores)(light, chunk, sum(sizes)) for chunk in chunks]
-    anomaly, projections = compute(scores, [delayed(project)(c, *scale, 0) for c in chunks])
-    scorer._kept = None
-    known.add_projections(np.concatenate(projections))
-    scorer._finish_fit(-np.concatenate(anomaly), known.close())
+    """Fit a scorer to a Dask array or frame."""
+    refuse_parameters(scorer)
+    group = ChunkedGroup("", slice(None), lambda n_rows: [scorer])
+    anomaly, _, known = fit_groups(checked_chunks(scorer, X), [group])
+    scorer._finish_fit(-anomaly[:, 0], known)
     return scorer
 
 
-def _refuse_parameters(scorer: Any) -> None:
+def fit_groups(chunks: list, groups: list[ChunkedGroup]) -> tuple[Array, list, TrainingRows]:
+    """Fit scorers to groups of columns; the passes over the chunks are two.
+
+    The first one finds the moments, in a tree; the second one indexes the rows of each chunk, and
+    scores them leave-one-out against all chunks.
+
+    Returns
+    -------
+    anomaly : float64 array (n_rows, n_scorers)
+        Leave-one-out anomaly scores of the rows.
+    scorers : list of list of BlockScorer
+        The fitted scorers of each group.
+    known : TrainingRows
+    """
+    from dask import compute, delayed, persist
+
+    parts = [_columns_of(chunks, group.columns) for group in groups]
+    sizes, samples, moments = compute(
+        [delayed(len)(chunk) for chunk in chunks],
+        [[delayed(sample_rows)(p, -(-SCALE_SAMPLES // len(chunks))) for p in own] for own in parts],
+        [_delayed_moments(own, group) for own, group in zip(parts, groups, strict=True)],
+    )
+    parts = [[p for p, size in zip(own, sizes, strict=True) if size] for own in parts]
+    sizes = [size for size in sizes if size]
+    fitted = [group.scorers_of(sum(sizes)) for group in groups]
+    for group, scorers, of_kind, some in zip(groups, fitted, moments, samples, strict=True):
+        for scorer in scorers:
+            scorer.n_features_in_ = some[0].shape[1]
+            try:
+                _fit_space(scorer, of_kind, sum(sizes))
+            except ValueError as error:
+                raise ValueError(f"{group.label}{error}") from error
+    pairs = [
+        (scorer, delayed(copy.copy(scorer), traverse=False), own)
+        for scorers, own in zip(fitted, parts, strict=True)
+        for scorer in scorers
+    ]
+    indices = persist(
+        *[
+            [delayed(_index_of)(light, p) for p in own] if _has_rows(scorer) else []
+            for scorer, light, own in pairs
+        ]
+    )
+    known, projections, scores = TrainingRows(), [], []
+    for number, (own, some) in enumerate(zip(parts, samples, strict=True)):
+        scale = known.look_at(np.concatenate(some))
+        projections.append([delayed(project)(p, *scale, number) for p in own])
+    for (scorer, light, own), index in zip(pairs, indices, strict=True):
+        if index:
+            scorer._neighbors = ChunkedRows(index, sizes)
+            scores.append(_neighbor_scores(light, scorer.n_neighbors, own, index, sizes))
+        else:
+            scores.append([delayed(_center_scores)(light, p, sum(sizes)) for p in own])
+    scores, projections = compute(scores, projections)
+    for of_group in projections:
+        known.add_projections(np.concatenate(of_group))
+    anomaly = np.stack([np.concatenate(of_scorer) for of_scorer in scores], axis=1)
+    for column, (scorer, *_) in enumerate(pairs):
+        scorer._kept = None
+        scorer._set_threshold(-anomaly[:, column])
+    return anomaly, fitted, known.close()
+
+
+def _columns_of(chunks: list, columns: Any) -> list:
+    from dask import delayed
+
+    if isinstance(columns, slice) and columns == slice(None):
+        return chunks
+    return [delayed(_take_columns)(chunk, columns) for chunk in chunks]
+
+
+def _take_columns(chunk: Array, columns: Any) -> Array:
+    return chunk[:, columns]
+
+
+def _has_rows(scorer: Any) -> bool:
+    return hasattr(scorer, "neighbors_in_block")
+
+
+def _kind_of_moments(scorer: Any) -> type:
+    return Moments if getattr(scorer, "whiten", False) else ColumnMoments
+
+
+def _delayed_moments(parts: list, group: ChunkedGroup) -> dict:
+    from dask import delayed
+
+    kinds = {_kind_of_moments(scorer) for scorer in group.scorers_of(1)}  # for any number of rows
+    return {
+        kind: merge_in_tree(delayed(_merge_moments), [delayed(_moments_of)(p, kind) for p in parts])
+        for kind in kinds
+    }
+
+
+def _fit_space(scorer: Any, moments: dict, n_rows: int) -> None:
+    scorer._validate_params()
+    for name in ("_neighbors", "_known", "training_scores_"):  # of an earlier fit
+        vars(scorer).pop(name, None)
+    kind = _kind_of_moments(scorer)
+    _refuse_few_rows(scorer, n_rows, kind)
+    scorer._fit_space(ChunkedBlock(moments[kind]))
+
+
+def refuse_parameters(scorer: Any) -> None:
+    """Refuse what needs all rows in one place."""
     if scorer.trim:
         raise ValueError(f"trim={scorer.trim} of a Dask array; pass trim=0, or fit on X.compute()")
     if getattr(scorer, "index", "exact") != "exact":
@@ -157,10 +175,13 @@ def _refuse_few_rows(scorer: Any, n_rows: int, kind: type) -> None:
         )
 
 
-def _checked_chunks(scorer: Any, X: Any) -> list:
+def checked_chunks(scorer: Any, X: Any) -> list:
     """Delayed chunks of X as finite matrices of float64; width and names are recorded."""
     from dask import delayed
 
+    if not hasattr(X, "rechunk") and not hasattr(X, "to_dask_array"):
+        kind = ".".join(type(X).__module__.split(".")[:2])
+        raise TypeError(f"X is a {kind}; pass a dask.array or a dask.dataframe, or X.compute()")
     if hasattr(X, "to_dask_array"):
         check_table(scorer, X._meta_nonempty, reset=True)
         parts = X.to_delayed()
@@ -183,12 +204,6 @@ def _checked(shell: Any, part: Any, number: int) -> Array:
         return as_float64(check_table(shell, part, reset=False))
     except ValueError as error:
         raise ValueError(f"chunk {number} of X: {error}") from error
-
-
-def _merge_in_tree(merge: Callable, parts: list) -> Any:
-    while len(parts) > 1:
-        parts = [merge(*parts[i : i + MERGED]) for i in range(0, len(parts), MERGED)]
-    return parts[0] if parts else None
 
 
 def _moments_of(chunk: Array, kind: Any) -> Any:
@@ -224,7 +239,7 @@ def _neighbor_scores(light: Any, k: int, chunks: list, index: Any, sizes: list[i
             for j, (other, part, size) in enumerate(zip(chunks, index, sizes, strict=True))
         ]
         merge = delayed(_smallest)
-        nearest = _merge_in_tree(lambda *some, merge=merge: merge(k, *some), found)
+        nearest = merge_in_tree(lambda *some, merge=merge: merge(k, *some), found)
         scores.append(delayed(_aggregated)(light, nearest))
     return scores
 
@@ -245,15 +260,3 @@ def _aggregated(scorer: Any, distances: Array) -> Array:
 def _smallest(k: int, *distances: Array) -> Array:
     xp = namespace(distances[0])
     return xp.sort(xp.concat(distances, axis=1), axis=1)[:, :k]
-
-
-def _nearest_in(part: Any, queries: Array, k: int, start: int) -> tuple[Array, Array]:
-    distances, index = part.nearest(queries, k)
-    return distances, index + start
-
-
-def _nearest_of_all(k: int, *found: tuple[Array, Array]) -> tuple[Array, Array]:
-    xp = namespace(found[0][0])
-    distances, index = (xp.concat(parts, axis=1) for parts in zip(*found, strict=True))
-    order = xp.argsort(distances, axis=1, stable=True)[:, :k]
-    return take_along_rows(distances, order), take_along_rows(index, order)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,11 +12,13 @@ from scipy.sparse import issparse
 from scipy.stats import mode
 from sklearn.base import clone
 from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
 
 from .._array_api import (
     BLOCK_BYTES,
     Array,
     as_float64,
+    is_dask,
     like,
     namespace,
     row_slices,
@@ -24,7 +28,7 @@ from .._array_api import (
 from .._base import atomic_fit
 from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
-from .._validation import check_block
+from .._validation import check_block, refuse_dask
 from ._block import Block
 from ._block_scorer import (
     BlockScorer,
@@ -35,6 +39,8 @@ from ._block_scorer import (
     score_block,
 )
 from ._center_cosine import CenterCosine
+from ._chunked_rows import remote_members
+from ._chunks import ChunkedGroup, checked_chunks, fit_groups, refuse_parameters
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
 
@@ -143,6 +149,9 @@ class FeatureEnsemble(Scorer, BaseComposition):
         self.trim = trim
         self.contamination = contamination
 
+    members_: list[tuple[str, str, Any]]
+    n_features_in_: int
+
     @property
     def takes_blocks(self) -> bool:
         """Whether X may be a dict of blocks; explicit groups are columns of one array."""
@@ -164,9 +173,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or dict of str to such arrays
+        X : array-like of shape (n_samples, n_features), dict of str to such arrays, or Dask array
             Mostly normal samples, at least 2 and more than the largest `n_neighbors`. An iterator
-            of (name, array) pairs is taken as a dict whose blocks can be freed one by one.
+            of (name, array) pairs is taken as a dict whose blocks can be freed one by one. A
+            ``dask.array`` or ``dask.dataframe`` has groups of columns.
         y : ignored
 
         Returns
@@ -179,6 +189,8 @@ class FeatureEnsemble(Scorer, BaseComposition):
             If X is not finite, has too few samples, or does not suit a score.
         """
         self._check_scorers()
+        if is_dask(X):
+            return self._fit_chunks(X)
         known = TrainingRows()
         blocks: Any = known.add_blocks(self._blocks(X, reset=True))
         if self.trim:
@@ -192,10 +204,66 @@ class FeatureEnsemble(Scorer, BaseComposition):
             )
         else:
             contributions, self._kept = self._fit_members(blocks), None
+        return self._finish_ensemble(contributions, known.close())
+
+    def _fit_chunks(self, X):
+        self._refuse_for_chunks()
+        chunks = checked_chunks(self, X)
+        names = getattr(self, "feature_names_in_", None)
+        self.groups_ = resolve_groups(self.groups, names, self.n_features_in_)
+        self._check_scored_groups()
+        groups = [
+            ChunkedGroup(f"group {group!r}: ", columns, functools.partial(self._clones, group))
+            for group, columns in self.groups_.items()
+        ]
+        anomaly, fitted, known = fit_groups(chunks, groups)
+        self.members_ = []
+        for group, scorers in zip(self.groups_, fitted, strict=True):
+            names = [name for name, _ in self._scorers_of(group, len(anomaly))]
+            self.members_ += [(group, *pair) for pair in zip(names, scorers, strict=True)]
+        self._kept = None
+        return self._finish_ensemble(self._rescale_training(anomaly), known)
+
+    def _clones(self, group: str, n_samples: int) -> list:
+        return [clone(scorer) for _, scorer in self._scorers_of(group, n_samples)]
+
+    def _refuse_for_chunks(self) -> None:
+        refuse_parameters(self)
+        for name, scorer, *_ in [] if isinstance(self.scorers, str) else self.scorers:
+            if not isinstance(scorer, BlockScorer):
+                raise TypeError(
+                    f"scorer {name!r} is {type(scorer).__name__}, which cannot be fitted to a Dask "
+                    "array; pass MahalanobisCosine, CenterCosine or NeighborDistance, or fit to a "
+                    "sample in memory"
+                )
+            try:
+                refuse_parameters(scorer)
+            except ValueError as error:
+                raise ValueError(f"scorer {name!r}: {error}") from error
+
+    def compute(self):
+        """A copy whose training samples are in memory, after a fit to a Dask array.
+
+        Returns
+        -------
+        detector : FeatureEnsemble
+            Itself, if they are in memory already.
+        """
+        check_is_fitted(self)
+        if not remote_members(self):
+            return self
+        computed = copy.copy(self)
+        computed.members_ = [
+            (group, name, scorer.compute() if hasattr(scorer, "neighbors_in_block") else scorer)
+            for group, name, scorer in self.members_
+        ]
+        return computed
+
+    def _finish_ensemble(self, contributions: Array, known: TrainingRows):
         # in float32, since they only explain the scores
         xp = namespace(contributions)
         self._training_contributions = xp.astype(contributions, xp.float32)
-        self._finish_fit(-xp.sum(contributions, axis=1), known.close())
+        self._finish_fit(-xp.sum(contributions, axis=1), known)
         return self
 
     def explain(self, X, *, training_index=None):
@@ -277,6 +345,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
         groups: dict[str, slice] = {}
         n_features, n_samples = 0, None
         for name, rows in pairs:
+            refuse_dask(self, rows, reset=reset, name=f"block {name!r}")
             rows = check_block(name, rows, n_samples=n_samples, min_samples=1 + reset)
             n_samples = rows.shape[0]
             groups[name] = slice(n_features, n_features + rows.shape[1])
@@ -297,7 +366,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     def _fit_members(self, blocks: Iterable[tuple[str, Array]]) -> Array:
         """Fit all scorers; their rescaled leave-one-out anomaly scores (n, members)."""
-        self.members_: list[tuple[str, str, Any]] = []
+        self.members_ = []
         columns = []
         for group, rows in blocks:
             block = Block(rows)
@@ -311,8 +380,10 @@ class FeatureEnsemble(Scorer, BaseComposition):
                     ) from error
                 self.members_.append((group, name, fitted))
         self._check_scored_groups()
-        xp = namespace(columns[0])
-        anomaly = xp.stack(columns, axis=1)
+        return self._rescale_training(namespace(columns[0]).stack(columns, axis=1))
+
+    def _rescale_training(self, anomaly: Array) -> Array:
+        xp = namespace(anomaly)
         self.ranges_ = xp.stack([xp.min(anomaly, axis=0), xp.max(anomaly, axis=0)], axis=1)
         return self._rescale(anomaly)
 

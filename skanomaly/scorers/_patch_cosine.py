@@ -16,7 +16,7 @@ from .._base import OutlierDetector, atomic_fit
 from .._nearest_rows import NearestRows
 from .._sklearn_compat import Interval, RealNotInt, StrOptions
 from .._training_rows import TrainingRows
-from .._validation import check_table, refuse_not_finite
+from .._validation import check_table, refuse_dask, refuse_not_finite
 from .._whitening import Whitening
 from ._coreset import farthest_points
 
@@ -337,6 +337,7 @@ class PatchCosine(OutlierDetector):
     def _validate_input(self, X, *, reset):
         if len(getattr(X, "shape", ())) <= 2:
             return check_table(self, X, reset=reset)[:, :, None, None]
+        refuse_dask(self, X, reset=reset)
         X = np.asarray(X)
         if X.ndim != 4 or 0 in X.shape or X.dtype.kind != "f":
             raise ValueError(
