@@ -207,7 +207,7 @@ def test_scheduler_that_goes_away_ends_the_fit(table):
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
     X = da.from_array(table, chunks=(10, 5))
     X = X.map_blocks(wait_for_the_end, meta=X._meta)
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     detector = CenterCosine()
     timeout = {"distributed.comm.timeouts.connect": "1s"}  # for which a client looks for it
     with (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -40,7 +39,7 @@ from ._block_scorer import (
 )
 from ._center_cosine import CenterCosine
 from ._chunked_rows import remote_members
-from ._chunks import ChunkedGroup, checked_chunks, fit_groups, refuse_parameters
+from ._ensemble_chunks import fit_members_to_chunks
 from ._groups import resolve_groups
 from ._mahalanobis_cosine import MahalanobisCosine
 
@@ -190,7 +189,9 @@ class FeatureEnsemble(Scorer, BaseComposition):
         """
         self._check_scorers()
         if is_dask(X):
-            return self._fit_chunks(X)
+            anomaly, known = fit_members_to_chunks(self, X)
+            self._kept = None
+            return self._finish_ensemble(self._rescale_training(anomaly), known)
         known = TrainingRows()
         blocks: Any = known.add_blocks(self._blocks(X, reset=True))
         if self.trim:
@@ -205,41 +206,6 @@ class FeatureEnsemble(Scorer, BaseComposition):
         else:
             contributions, self._kept = self._fit_members(blocks), None
         return self._finish_ensemble(contributions, known.close())
-
-    def _fit_chunks(self, X):
-        self._refuse_for_chunks()
-        chunks = checked_chunks(self, X)
-        names = getattr(self, "feature_names_in_", None)
-        self.groups_ = resolve_groups(self.groups, names, self.n_features_in_)
-        self._check_scored_groups()
-        groups = [
-            ChunkedGroup(f"group {group!r}: ", columns, functools.partial(self._clones, group))
-            for group, columns in self.groups_.items()
-        ]
-        anomaly, fitted, known = fit_groups(chunks, groups)
-        self.members_ = []
-        for group, scorers in zip(self.groups_, fitted, strict=True):
-            names = [name for name, _ in self._scorers_of(group, len(anomaly))]
-            self.members_ += [(group, *pair) for pair in zip(names, scorers, strict=True)]
-        self._kept = None
-        return self._finish_ensemble(self._rescale_training(anomaly), known)
-
-    def _clones(self, group: str, n_samples: int) -> list:
-        return [clone(scorer) for _, scorer in self._scorers_of(group, n_samples)]
-
-    def _refuse_for_chunks(self) -> None:
-        refuse_parameters(self)
-        for name, scorer, *_ in [] if isinstance(self.scorers, str) else self.scorers:
-            if not isinstance(scorer, BlockScorer):
-                raise TypeError(
-                    f"scorer {name!r} is {type(scorer).__name__}, which cannot be fitted to a Dask "
-                    "array; pass MahalanobisCosine, CenterCosine or NeighborDistance, or fit to a "
-                    "sample in memory"
-                )
-            try:
-                refuse_parameters(scorer)
-            except ValueError as error:
-                raise ValueError(f"scorer {name!r}: {error}") from error
 
     def compute(self):
         """A copy whose training samples are in memory, after a fit to a Dask array.
