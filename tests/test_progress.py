@@ -11,8 +11,8 @@ from skanomaly._training import _progress
 from skanomaly._training._progress import Progress
 
 
-def train(images, **options):
-    return SelfSupervisedEncoder(backbone="compact", verbose=1, **options).fit(images)
+def train(X, **options):
+    return SelfSupervisedEncoder(verbose=1, **options).fit(X)
 
 
 def pretend_notebook(monkeypatch, *, has_widgets):
@@ -21,16 +21,16 @@ def pretend_notebook(monkeypatch, *, has_widgets):
     monkeypatch.setattr(_progress, "find_spec", lambda name: name if has_widgets else None)
 
 
-def test_one_bar_in_a_terminal(images, capsys, monkeypatch):
+def test_one_bar_in_a_terminal(table, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    train(images, max_epochs=2)
+    train(table, max_epochs=2)
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     assert "training: 100%" in captured.err and "loss=" in captured.err
 
 
-def test_lines_in_a_log(images, capsys):
-    train(images, max_epochs=3)
+def test_lines_in_a_log(table, capsys):
+    train(table, max_epochs=3)
     captured = capsys.readouterr()
     assert captured.out == "" and "\r" not in captured.err
     lines = captured.err.splitlines()
@@ -51,19 +51,19 @@ def test_long_trainings_write_few_lines(capsys, n_epochs, n_lines):
     assert lines[-1] == f"training: 100%, epoch {n_epochs}, loss 1.0000, samples 5/s"
 
 
-def test_a_training_that_ends_early_writes_its_last_epoch(images, capsys):
+def test_a_training_that_ends_early_writes_its_last_epoch(table, capsys):
     def stop_after_7(history):
         return len(history) == 7
 
-    train(images, max_epochs=100, callbacks=[stop_after_7])
+    train(table, max_epochs=100, callbacks=[stop_after_7])
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("training: 1%, epoch 1,")
     assert last.startswith("training: 7%, epoch 7,")
 
 
-def test_a_notebook_without_widgets_shows_characters(images, capsys, monkeypatch):
+def test_a_notebook_without_widgets_shows_characters(table, capsys, monkeypatch):
     pretend_notebook(monkeypatch, has_widgets=False)
-    train(images, max_epochs=1)
+    train(table, max_epochs=1)
     assert "\rtraining: 100%" in capsys.readouterr().err
 
 
