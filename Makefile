@@ -1,7 +1,7 @@
 # make demo and make test set up .venv themselves; nothing else is needed than Python 3.10 or later.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 OLDEST := .oldest
 
@@ -47,9 +47,13 @@ format: $(VENV)/installed
 docs: $(VENV)/installed
 	OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/sphinx-build -W --keep-going -b html -c docs . build/site
 
+# The sdist and the wheel, in dist; the wheel is used from another folder than the sources.
 build: $(VENV)/installed
-	rm -rf dist
+	rm -rf dist build/wheel
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PIP_INSTALL) --no-deps --target build/wheel dist/*.whl
+	cd build && PYTHONPATH=wheel ../$(BIN)/python ../tests/check_wheel.py wheel
 
 # What the demo needs; nothing is compiled that is never imported.
 $(VENV)/demo: pyproject.toml

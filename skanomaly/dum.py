@@ -131,7 +131,7 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
     random_state : int, RandomState instance or None, default=None
         Seed. With an int, refits on the same device are identical.
     verbose : int, default=0
-        1 shows one progress bar.
+        1 shows one progress bar, or about ten lines where standard error is not a terminal.
 
     Attributes
     ----------

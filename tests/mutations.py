@@ -668,6 +668,13 @@ MUTATIONS = [
         "training encoder seeded_draws",
     ),
     Mutation(
+        "training: every epoch writes a line to a log",
+        "_training/_progress.py",
+        "            if share * N_LINES >= self._n_written:\n",
+        "            if True:\n",
+        "progress",
+    ),
+    Mutation(
         "training: gradients of micro-batches not averaged",
         "_training/_loop.py",
         '(values["loss"] * (weight * distributed.n_processes() / n)).backward()',

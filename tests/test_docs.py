@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 from sklearn.utils import Bunch
 from torchvision import models
 
@@ -69,6 +70,19 @@ def folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
 
 
+@pytest.fixture
+def few_images(monkeypatch):
+    """A tenth of the bundled sample takes its place."""
+    load = datasets.load_fashion_mnist_sample
+
+    def load_few(normal):
+        data = load(normal)
+        few = slice(None, None, 10)
+        return Bunch(X_train=data.X_train[few], X_test=data.X_test[few], y_test=data.y_test[few])
+
+    monkeypatch.setattr(datasets, "load_fashion_mnist_sample", load_few)
+
+
 def run_page(name, **names):
     """Run all blocks of a page in one namespace, and return it."""
     text = (ROOT / name).read_text()
@@ -85,6 +99,13 @@ def run_page(name, **names):
 def test_readme(images):
     names = run_page("README.md", X=images, X_new=255 - images)
     assert (names["detector"].predict(255 - images) == -1).all()
+
+
+def test_landing_page(few_images):
+    names = run_page("docs/index.md")
+    data, scores = names["data"], names["scores"]
+    assert scores.shape == names["labels"].shape == data.y_test.shape
+    assert roc_auc_score(data.y_test, scores) > 0.8
 
 
 def save_photographs(images):
@@ -228,22 +249,15 @@ def test_page_for_those_who_come_from_elsewhere(table):
     assert ((theirs.predict(X_new) == 1) == (ours.predict(X_new) == -1)).all()
 
 
-def test_quickstart(monkeypatch, capsys):
+def test_quickstart(few_images, monkeypatch, capsys):
     """On few images; it loads its detector, here in the same process, and compares the scores."""
     pytest.importorskip("matplotlib")
-    load = datasets.load_fashion_mnist_sample
-
-    def load_few(normal):
-        data = load(normal)
-        few = slice(None, None, 10)
-        return Bunch(X_train=data.X_train[few], X_test=data.X_test[few], y_test=data.y_test[few])
 
     def run_here(command, *, cwd, check):
         with monkeypatch.context() as patch:
             patch.chdir(cwd)
             exec(command[-1], {})
 
-    monkeypatch.setattr(datasets, "load_fashion_mnist_sample", load_few)
     monkeypatch.setattr(subprocess, "run", run_here)
     runpy.run_path(str(ROOT / "examples" / "quickstart.py"))
     title, *rows = capsys.readouterr().out.splitlines()

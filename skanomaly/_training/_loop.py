@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from tqdm import tqdm
 
 from . import distributed
 from ._checkpoint import Checkpoint
 from ._device import autocast
+from ._progress import Progress
 from ._recipe import Recipe
 from ._sample_store import SampleStore
 from ._seeded_draws import SeededDraws
@@ -43,7 +43,7 @@ class Training:
         Called after each epoch with the task as it is and ``history``, whose last record it may
         extend; training ends when it returns True.
     verbose : int
-        1 shows one progress bar.
+        1 shows one progress bar, or about ten lines where standard error is not a terminal.
 
     Attributes
     ----------
@@ -113,16 +113,12 @@ class Training:
         self._model = distributed.average_gradients(model)
         self.task.train()
         self._started = time.perf_counter() - self.elapsed
-        with tqdm(
-            total=self.recipe.max_epochs,
-            initial=len(self.history),
-            desc="training",
-            unit="epoch",
-            disable=not self.verbose or distributed.rank() > 0,
-        ) as bar:
+        is_shown = bool(self.verbose) and distributed.rank() == 0
+        with Progress(len(self.history), self.recipe.max_epochs, is_shown) as progress:
             try:
                 while not self._is_over():
-                    self._run_epoch(bar)
+                    self._run_epoch()
+                    progress.show(len(self.history), self.history[-1], self._progress())
             except KeyboardInterrupt:
                 if not self.history or distributed.n_processes() > 1:
                     raise
@@ -155,7 +151,7 @@ class Training:
             progress = max(progress, elapsed / recipe.max_time)
         return progress
 
-    def _run_epoch(self, bar: tqdm) -> None:
+    def _run_epoch(self) -> None:
         if self.before_epoch is not None:
             self.before_epoch()
         start, first_step, n_seen = time.perf_counter(), self.steps, 0
@@ -174,9 +170,9 @@ class Training:
                 sums[name] = sums[name] + value if name in sums else value
             n_seen += len(batch)
         means = {name: distributed.sum_over_processes(v) / n_seen for name, v in sums.items()}
-        self._finish_epoch(means, n_seen, start, bar)
+        self._finish_epoch(means, n_seen, start)
 
-    def _finish_epoch(self, means, n_seen: int, start: float, bar: tqdm) -> None:
+    def _finish_epoch(self, means, n_seen: int, start: float) -> None:
         record = self.task.summarise(means)
         if not math.isfinite(record["loss"]):
             raise FloatingPointError(
@@ -188,8 +184,6 @@ class Training:
         record["seconds"] = seconds
         record["samples_per_second"] = n_seen / seconds
         self.history.append(record)
-        bar.set_postfix(loss=f"{record['loss']:.4f}", samples=f"{n_seen / seconds:.0f}/s")
-        bar.update()
         stopped = self.after_epoch is not None and self.after_epoch(self.task, self.history)
         self.elapsed = time.perf_counter() - self._started
         self.finished = distributed.from_first_process(stopped) or self._is_over()

@@ -138,7 +138,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
     random_state : int, RandomState instance or None, default=None
         Seed of weights, order and views. With an int, refits on the same device are identical.
     verbose : int, default=0
-        1 shows one progress bar.
+        1 shows one progress bar, or about ten lines where standard error is not a terminal.
 
     Attributes
     ----------

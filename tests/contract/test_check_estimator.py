@@ -57,3 +57,13 @@ def test_check_estimator_of_images(estimator):
 )
 def test_further_checks(estimator, check):
     check(type(estimator).__name__, clone(estimator))
+
+
+@pytest.mark.parametrize("estimator", make_one_of_each_class(), ids=identify)
+def test_html_of_notebooks(estimator, table):
+    """A diagram with the names of all parts, which says whether the estimator is fitted."""
+    page = estimator._repr_mimebundle_()["text/html"]
+    for part in [estimator, *(p for p in estimator.get_params().values() if hasattr(p, "fit"))]:
+        assert type(part).__name__ in page
+    assert "<span>Not fitted</span>" in page
+    assert "<span>Fitted</span>" in estimator.fit(table)._repr_html_()
