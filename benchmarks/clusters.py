@@ -8,7 +8,7 @@ import numpy as np
 from skanomaly import CenterCosine, MahalanobisCosine
 
 from .data import choose
-from .memory import PeakMemory
+from .memory import mebibytes
 
 N_FEATURES = 64
 N_STORED = 2_000  # training rows of the detector that scores
@@ -77,6 +77,4 @@ def _import():
 
 
 def _peak_mib():
-    with PeakMemory() as peak:
-        pass
-    return peak.process_mib
+    return round(mebibytes("VmHWM"))
