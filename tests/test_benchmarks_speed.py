@@ -207,7 +207,7 @@ def test_ratios_of_scoring_are_within_a_round():
 class TestMemory:
     def test_peak(self, monkeypatch):
         resident = iter([100, 170, 170])
-        monkeypatch.setattr(memory, "_mebibytes", lambda field: next(resident))
+        monkeypatch.setattr(memory, "mebibytes", lambda field: next(resident))
         with PeakMemory() as peak:
             pass
         assert (peak.mib, peak.process_mib) == (70, 170)
