@@ -83,6 +83,9 @@ EXPERIMENTS = {
     "growth": Experiment(
         "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
     ),
+    "dask": Experiment(
+        "clusters:dask_cluster", ("methods",), "a Dask cluster on this machine (5 min)"
+    ),
     "files": Experiment(
         "files:files", (), "folders beside arrays and torchvision's loader (10 min)"
     ),

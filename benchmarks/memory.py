@@ -7,7 +7,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 
-def _mebibytes(field):
+def mebibytes(field):
+    """What the kernel says of this process."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024
 
@@ -20,12 +21,12 @@ class PeakMemory:
 
     def __enter__(self):
         Path("/proc/self/clear_refs").write_text("5")
-        self._before = _mebibytes("VmRSS")
+        self._before = mebibytes("VmRSS")
         return self
 
     def __exit__(self, *_):
-        self.process_mib = round(_mebibytes("VmHWM"))  # of all that the process holds
-        self.mib = max(0.0, _mebibytes("VmHWM") - self._before)
+        self.process_mib = round(mebibytes("VmHWM"))  # of all that the process holds
+        self.mib = max(0.0, mebibytes("VmHWM") - self._before)
 
 
 def in_new_process(function, *args):
@@ -41,7 +42,7 @@ class PeakAnonymousMemory:
     """
 
     def __enter__(self):
-        self._before = self._peak = _mebibytes("RssAnon")
+        self._before = self._peak = mebibytes("RssAnon")
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._look)
         self._watch.start()
@@ -49,7 +50,7 @@ class PeakAnonymousMemory:
 
     def _look(self):
         while not self._ended.wait(0.01):
-            self._peak = max(self._peak, _mebibytes("RssAnon"))
+            self._peak = max(self._peak, mebibytes("RssAnon"))
 
     def __exit__(self, *_):
         self._ended.set()
