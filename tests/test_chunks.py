@@ -207,13 +207,10 @@ def test_scheduler_that_goes_away_ends_the_fit(table):
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
     X = da.from_array(table, chunks=(10, 5))
     X = X.map_blocks(wait_for_the_end, meta=X._meta)
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     detector = CenterCosine()
     timeout = {"distributed.comm.timeouts.connect": "1s"}  # for which a client looks for it
-    with (
-        dask.config.set(timeout),
-        distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster,
-    ):
+    with distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster:
 
         def close():
             STARTED.wait(30)
@@ -223,7 +220,10 @@ def test_scheduler_that_goes_away_ends_the_fit(table):
         with distributed.Client(cluster) as client, client.as_current():
             thread.start()
             start = time.monotonic()
-            with pytest.raises(distributed.client.FutureCancelledError):
+            with (
+                dask.config.set(timeout),
+                pytest.raises(distributed.client.FutureCancelledError),
+            ):
                 detector.fit(X)
             assert STARTED.is_set() and time.monotonic() - start < 20
         ENDED.set()
