@@ -204,19 +204,23 @@ def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(client, ta
 
 
 def test_scheduler_that_goes_away_ends_the_fit(table):
-    distributed = pytest.importorskip("distributed")
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
     X = da.from_array(table, chunks=(10, 5))
     X = X.map_blocks(wait_for_the_end, meta=X._meta)
     options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     detector = CenterCosine()
-    with distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster:
+    timeout = {"distributed.comm.timeouts.connect": "2s"}  # for which a client looks for it
+    with (
+        dask.config.set(timeout),
+        distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster,
+    ):
 
         def close():
             STARTED.wait(30)
             cluster.sync(cluster.scheduler.close)
 
         thread = threading.Thread(target=close)
-        with distributed.Client(cluster, timeout=2) as client, client.as_current():
+        with distributed.Client(cluster) as client, client.as_current():
             thread.start()
             start = time.monotonic()
             with pytest.raises(distributed.client.FutureCancelledError):
