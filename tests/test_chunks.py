@@ -209,7 +209,7 @@ def test_scheduler_that_goes_away_ends_the_fit(table):
     X = X.map_blocks(wait_for_the_end, meta=X._meta)
     options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     detector = CenterCosine()
-    timeout = {"distributed.comm.timeouts.connect": "1s"}  # for which a client looks for it
+    timeout = {"distributed.comm.timeouts.connect": "2s"}  # for which a client looks for it
     with (
         dask.config.set(timeout),
         distributed.LocalCluster(processes=False, protocol="tcp", **options) as cluster,

@@ -68,7 +68,7 @@ def fit_groups(chunks: list, groups: list[ChunkedGroup]) -> tuple[Array, list, T
         The fitted scorers of each group.
     known : TrainingRows
     """
-    from dask import compute, delayed, persist
+    from dask import compute, delayed
 
     parts = [_columns_of(chunks, group.columns) for group in groups]
     sizes, samples, moments = compute(
@@ -87,34 +87,45 @@ def fit_groups(chunks: list, groups: list[ChunkedGroup]) -> tuple[Array, list, T
             except ValueError as error:
                 raise ValueError(f"{group.label}{error}") from error
     pairs = [
-        (scorer, delayed(copy.copy(scorer), traverse=False), own)
-        for scorers, own in zip(fitted, parts, strict=True)
-        for scorer in scorers
+        (scorer, own) for scorers, own in zip(fitted, parts, strict=True) for scorer in scorers
     ]
-    indices = persist(
-        *[
-            [delayed(_index_of)(light, p) for p in own] if _has_rows(scorer) else []
-            for scorer, light, own in pairs
-        ]
-    )
-    known, projections, scores = TrainingRows(), [], []
+    known, projections = TrainingRows(), []
     for number, (own, some) in enumerate(zip(parts, samples, strict=True)):
         scale = known.look_at(np.concatenate(some))
         projections.append([delayed(project)(p, *scale, number) for p in own])
-    for (scorer, light, own), index in zip(pairs, indices, strict=True):
+    scores = _delayed_scores(pairs, sizes)
+    scores, projections = compute(scores, projections)
+    for of_group in projections:
+        known.add_projections(np.concatenate(of_group))
+    anomaly = np.stack([np.concatenate(of_scorer) for of_scorer in scores], axis=1)
+    for column, (scorer, _) in enumerate(pairs):
+        scorer._kept = None
+        scorer._set_threshold(-anomaly[:, column])
+    return anomaly, fitted, known.close()
+
+
+def _delayed_scores(pairs: list[tuple[Any, list]], sizes: list[int]) -> list[list]:
+    """Leave-one-out anomaly scores of each chunk, by each scorer, which gets its rows.
+
+    Scorers come with the chunks of their columns.
+    """
+    from dask import delayed, persist
+
+    lights = [delayed(copy.copy(scorer), traverse=False) for scorer, _ in pairs]
+    indices = persist(
+        *[
+            [delayed(_index_of)(light, p) for p in own] if _has_rows(scorer) else []
+            for (scorer, own), light in zip(pairs, lights, strict=True)
+        ]
+    )
+    scores = []
+    for (scorer, own), light, index in zip(pairs, lights, indices, strict=True):
         if index:
             scorer._neighbors = ChunkedRows(index, sizes)
             scores.append(_neighbor_scores(light, scorer.n_neighbors, own, index, sizes))
         else:
             scores.append([delayed(_center_scores)(light, p, sum(sizes)) for p in own])
-    scores, projections = compute(scores, projections)
-    for of_group in projections:
-        known.add_projections(np.concatenate(of_group))
-    anomaly = np.stack([np.concatenate(of_scorer) for of_scorer in scores], axis=1)
-    for column, (scorer, *_) in enumerate(pairs):
-        scorer._kept = None
-        scorer._set_threshold(-anomaly[:, column])
-    return anomaly, fitted, known.close()
+    return scores
 
 
 def _columns_of(chunks: list, columns: Any) -> list:
