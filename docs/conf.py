@@ -39,7 +39,7 @@ include_patterns = [
 exclude_patterns = [".*", "build", "dist", "benchmarks/results/*_notes.md"]
 templates_path = [str(ROOT / "docs" / "templates")]  # autosummary looks from the root
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 4
 myst_all_links_external = False
 
