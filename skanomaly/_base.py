@@ -206,16 +206,13 @@ class OutlierDetector(SavableMixin, OutlierMixin, BaseEstimator):
     def _result(self, X, method: str):
         """What the public method of that name returns; lazy for a Dask collection."""
         if is_dask(X):
-            return self._map_chunks(X, method)
+            return map_chunks(self, method, X)
         scores = self._checked_scores(X, method)
         if method == "score_samples":
             return scores
         if method == "decision_function":
             return scores - self.offset_
         return self._labels(scores) if method == "predict" else self._p_values(scores)
-
-    def _map_chunks(self, X, method: str):
-        return map_chunks(self, method, X)
 
     def _labels(self, scores: Array) -> Array:
         xp = namespace(scores)

@@ -1,4 +1,4 @@
-"""Scoring of Dask collections, chunk by chunk, by the methods for what is in memory."""
+"""Dask collections: scored chunk by chunk, or refused before numpy loads them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,44 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._array_api import is_dask
+
 ACCEPTED = "pass a dask.array, a dask.dataframe, or a dask.bag of paths or images"
 DTYPES = {"predict": np.dtype(np.int64)}  # of what methods return; of the others float64
+DASK_SAMPLES = {
+    "array": "X[::100]",
+    "dataframe": "X.sample(frac=0.01)",
+    "bag": "X.random_sample(0.01)",
+}
+DASK_MAPS = {
+    "array": "X.map_blocks",
+    "dataframe": "X.map_partitions",
+    "bag": "X.map_partitions",
+}
+
+
+def refuse_dask(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> None:
+    """Refuse a Dask collection, all of which numpy would load.
+
+    Raises
+    ------
+    TypeError
+        If X is one, saying what to pass to ``fit``, if `reset`, or to another method.
+    """
+    if not is_dask(X):
+        return
+    kind = type(X).__module__.split(".")[1]
+    found, detector = f"{name} is a dask.{kind}", type(estimator).__name__
+    some = DASK_SAMPLES.get(kind, "X")
+    if reset:
+        raise TypeError(
+            f"{found}; fit {detector} to a sample in memory, such as {some}.compute(). Scoring of "
+            "Dask collections is lazy"
+        )
+    raise TypeError(
+        f"{found}, which this method of {detector} would load; pass samples in memory, such as "
+        f"{some}.compute(), or call the method on each chunk by {DASK_MAPS.get(kind, 'Dask')}"
+    )
 
 
 def map_chunks(detector: Any, method: str, X: Any) -> Any:

@@ -15,25 +15,15 @@ from ._array_api import (
     Array,
     floating_types,
     is_array_api_obj,
-    is_dask,
     namespace,
     row_slices,
     to_numpy,
 )
+from ._dask import refuse_dask
 from ._frames import PIPELINE, refuse_other_than_numbers
 from .images import Images, is_image_source, load_npy, read_images
 
 CHANNELS = (1, 3)
-DASK_SAMPLES = {
-    "array": "X[::100]",
-    "dataframe": "X.sample(frac=0.01)",
-    "bag": "X.random_sample(0.01)",
-}
-DASK_MAPS = {
-    "array": "X.map_blocks",
-    "dataframe": "X.map_partitions",
-    "bag": "X.map_partitions",
-}
 ROUNDING = 1e-6  # by which floats may leave [0, 1]
 DARKEST_TRAINING = 2 / 255  # maximum of all images, below which nothing can be seen in them
 DARKEST_QUERIES = 0.01  # of the training images' maximum; black images apart
@@ -82,30 +72,6 @@ def check_table(estimator: Any, X: Any, *, reset: bool, dtype: Any = None) -> Ar
     if not get_config()["assume_finite"]:
         refuse_not_finite(X, columns=names)
     return X
-
-
-def refuse_dask(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> None:
-    """Refuse a Dask collection, all of which numpy would load.
-
-    Raises
-    ------
-    TypeError
-        If X is one, saying what to pass to ``fit``, if `reset`, or to another method.
-    """
-    if not is_dask(X):
-        return
-    kind = type(X).__module__.split(".")[1]
-    found, detector = f"{name} is a dask.{kind}", type(estimator).__name__
-    some = DASK_SAMPLES.get(kind, "X")
-    if reset:
-        raise TypeError(
-            f"{found}; fit {detector} to a sample in memory, such as {some}.compute(). Scoring of "
-            "Dask collections is lazy"
-        )
-    raise TypeError(
-        f"{found}, which this method of {detector} would load; pass samples in memory, such as "
-        f"{some}.compute(), or call the method on each chunk by {DASK_MAPS.get(kind, 'Dask')}"
-    )
 
 
 def check_block(

@@ -93,7 +93,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
         Seeds the parts whose own ``random_state`` is None. With an int, refits on the same device
         are identical.
     verbose : int, default=0
-        As of :class:`SelfSupervisedEncoder`, if `encoder` is None.
+        1 shows the progress of the training, if `encoder` is None.
 
     Attributes
     ----------

@@ -60,10 +60,10 @@ class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector)
         """
         return -self._checked_scores(X, "transform")[:, None]
 
-    def _map_chunks(self, X, method):
-        if remote_members(self):
+    def _result(self, X, method):
+        if is_dask(X) and remote_members(self):
             return score_by_remote_rows(self, method, X)
-        return super()._map_chunks(X, method)
+        return super()._result(X, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

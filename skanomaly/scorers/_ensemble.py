@@ -25,9 +25,10 @@ from .._array_api import (
     to_numpy,
 )
 from .._base import atomic_fit
+from .._dask import refuse_dask
 from .._sklearn_compat import BaseComposition, StrOptions
 from .._training_rows import TrainingRows, replace_known
-from .._validation import check_block, refuse_dask
+from .._validation import check_block
 from ._block import Block
 from ._block_scorer import (
     BlockScorer,
@@ -174,8 +175,8 @@ class FeatureEnsemble(Scorer, BaseComposition):
         ----------
         X : array-like of shape (n_samples, n_features), dict of str to such arrays, or Dask array
             Mostly normal samples, at least 2 and more than the largest `n_neighbors`. An iterator
-            of (name, array) pairs is taken as a dict whose blocks can be freed one by one. A
-            ``dask.array`` or ``dask.dataframe`` has groups of columns.
+            of (name, array) pairs is taken as a dict whose blocks can be freed one by one. Of
+            a ``dask.array`` or ``dask.dataframe`` the groups are columns.
         y : ignored
 
         Returns

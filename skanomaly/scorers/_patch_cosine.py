@@ -13,10 +13,11 @@ from sklearn.utils import check_random_state
 from .._angles import angle_of_chord, directions
 from .._array_api import BLOCK_BYTES, row_slices
 from .._base import OutlierDetector, atomic_fit
+from .._dask import refuse_dask
 from .._nearest_rows import NearestRows
 from .._sklearn_compat import Interval, RealNotInt, StrOptions
 from .._training_rows import TrainingRows
-from .._validation import check_table, refuse_dask, refuse_not_finite
+from .._validation import check_table, refuse_not_finite
 from .._whitening import Whitening
 from ._coreset import farthest_points
 
