@@ -31,6 +31,7 @@ def write(folder):
         ("models", "Models in services", render_models),
         ("pretrained-speed", "Pretrained features", render_pretrained),
         ("serving", "Serving", render_serving),
+        ("dask", "Dask", render_dask),
         ("growth", "Growth", render_growth),
         ("memory", "Memory", render_memory),
         ("files", "Files", render_files),
@@ -312,6 +313,24 @@ def render_serving(rows):
     cells["95th percentile, ms"] = rows.set_index("network")["p95_ms"].map(number)
     text = "examples/serve.py, its detector, and the detector's network on single images."
     return f"{text}\n\n{table(cells)}"
+
+
+def render_dask(rows):
+    """Seconds and memory on a cluster, by the number of rows and of workers."""
+    rows = take_last(rows, "method", "rows", "workers").set_index("method")
+    columns = {
+        "seconds": "seconds",
+        "memory_mib": "largest worker, MiB",
+        "client_mib": "caller, MiB",
+        "sent_mib": "sent by workers, MiB",
+        "recall": "recall",
+    }
+    cells = rows[["rows", "workers"]].map("{:,}".format)
+    cells[list(columns.values())] = rows[list(columns)].map(number)
+    return (
+        "64 columns; workers of one thread each. The caller's memory is its peak so far.\n\n"
+        + table(cells)
+    )
 
 
 def render_projection(rows):

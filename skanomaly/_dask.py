@@ -1,12 +1,13 @@
-"""Dask collections: scored chunk by chunk, or refused before numpy loads them."""
+"""Dask collections: scored by chunks, sampled, or refused before numpy loads them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._array_api import is_dask
@@ -23,6 +24,8 @@ DASK_MAPS = {
     "dataframe": "X.map_partitions",
     "bag": "X.map_partitions",
 }
+
+MERGED = 8  # results that one task merges
 
 
 def refuse_dask(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> None:
@@ -47,6 +50,59 @@ def refuse_dask(estimator: Any, X: Any, *, reset: bool, name: str = "X") -> None
         f"{found}, which this method of {detector} would load; pass samples in memory, such as "
         f"{some}.compute(), or call the method on each chunk by {DASK_MAPS.get(kind, 'Dask')}"
     )
+
+
+class InMemoryTransformerMixin(TransformerMixin):
+    """A transformer whose ``transform`` refuses Dask collections though ``fit`` takes them."""
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit to X and transform it, which is no Dask collection."""
+        refuse_dask(self, X, reset=False)  # not after a fit
+        return super().fit_transform(X, y, **fit_params)
+
+
+def row_chunks(X: Any) -> list:
+    """Delayed chunks of whole samples, of a Dask array or frame."""
+    if hasattr(X, "to_dask_array"):
+        return X.to_delayed()
+    return X.rechunk(dict.fromkeys(range(1, X.ndim), -1)).to_delayed().ravel().tolist()
+
+
+def draw_samples(X: Any, n_samples: int, seed: int) -> Any:
+    """Random samples of a Dask array or frame in their order, in memory; all, if there are fewer.
+
+    In one pass: of random numbers that are given to all samples, those of the least are kept.
+    """
+    from dask import delayed
+
+    drawn = [
+        delayed(_draw)(n_samples, delayed(_with_keys)(chunk, [seed, number]))
+        for number, chunk in enumerate(row_chunks(X))
+    ]
+    return merge_in_tree(lambda *some: delayed(_draw)(n_samples, *some), drawn).compute()[0]
+
+
+def _with_keys(chunk: Any, seed: list[int]) -> tuple[Any, np.ndarray]:
+    return chunk, np.random.default_rng(seed).random(len(chunk))
+
+
+def _draw(n_samples: int, *some: tuple[Any, np.ndarray]) -> tuple[Any, np.ndarray]:
+    """The samples with the least keys, in their order."""
+    chunks, keys = zip(*some, strict=True)
+    merged = np.concatenate(keys)
+    least = np.sort(np.argsort(merged, kind="stable")[:n_samples])
+    if hasattr(chunks[0], "iloc"):
+        from pandas import concat
+
+        return concat(chunks).iloc[least], merged[least]
+    return np.concatenate(chunks)[least], merged[least]
+
+
+def merge_in_tree(merge: Callable, parts: list) -> Any:
+    """Of delayed parts, some at a time; None of none."""
+    while len(parts) > 1:
+        parts = [merge(*parts[i : i + MERGED]) for i in range(0, len(parts), MERGED)]
+    return parts[0] if parts else None
 
 
 def map_chunks(detector: Any, method: str, X: Any) -> Any:

@@ -7,10 +7,11 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ._array_api import is_dask
 from ._base import OutlierDetector, atomic_fit
+from ._dask import InMemoryTransformerMixin, draw_samples
 from ._sklearn_compat import (
     HasMethods,
     Interval,
@@ -44,10 +45,11 @@ from ._uncertainty import (
 from ._validation import check_samples, refuse_overflow
 from .encoders import PRESETS
 
+DASK_SAMPLES = 100_000  # that are drawn from a Dask collection
 LARGEST = 1e150  # value of an embedding; sums of larger ones may overflow to nan
 
 
-class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
+class DUMDetector(DeepEstimator, InMemoryTransformerMixin, OutlierDetector):
     """Deep uncertainty model: how uncertain the embedding of a sample is tells how anomalous it is.
 
     Small networks learn from random views of the training samples how far a view is from its
@@ -283,8 +285,10 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
 
         Parameters
         ----------
-        X : images or table
-            Mostly normal samples, at least 2, and as many as two bags of samples hold.
+        X : images, table, or Dask array or frame of a table
+            Mostly normal samples, at least 2, and as many as two bags of samples hold. Of a
+            ``dask.array`` or ``dask.dataframe`` 100,000 random rows are drawn in one pass, and
+            these are the training samples.
         y : ignored
 
         Returns
@@ -304,6 +308,9 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
             If interrupted before the first epoch ended.
         """
         self._check_parameters()
+        device, seed = self._start_training()
+        if is_dask(X) and getattr(X, "ndim", None) == 2:
+            X = draw_samples(X, DASK_SAMPLES, seed)
         X = check_samples(self, X, reset=True)
         if X.ndim == 2 and self.augment is not None:
             raise ValueError("augment is for images, but X is a table; pass views")
@@ -312,7 +319,6 @@ class DUMDetector(DeepEstimator, TransformerMixin, OutlierDetector):
                 f"Found {len(X)} samples, but two bags of bag_size={self.bag_size} need "
                 f"{2 * self.bag_size}; pass a smaller bag_size"
             )
-        device, seed = self._start_training()
         self.encoder_ = fit_encoder(
             self.encoder, X, None if self.random_state is None else seed, self.verbose
         )

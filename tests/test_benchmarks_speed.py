@@ -1,5 +1,6 @@
 """The benchmarks of speed and memory, and those of DUM on images."""
 
+import functools
 import os
 import re
 import time
@@ -13,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import (
+    clusters,
     dum_images,
     files,
     growth,
@@ -240,6 +242,19 @@ class TestMemory:
         assert all(row["memory_mib"] >= 0 and row["seconds"] > 0 for row in rows)
 
 
+@needs_linux
+class TestClusters:
+    def test_of_threads(self, options, records, monkeypatch):
+        distributed = pytest.importorskip("distributed")
+        of_threads = functools.partial(distributed.LocalCluster, processes=False)
+        monkeypatch.setattr(distributed, "LocalCluster", of_threads)
+        clusters.dask_cluster(options, records)
+        rows = records.rows.set_index(["method", "workers"])
+        assert len(rows) == 8 and (rows["rows"] == 500).all() and (rows["seconds"] > 0).all()
+        assert (rows["sent_mib"] >= 0).all() and (rows["memory_mib"] > 1).all()
+        assert 0.5 < rows.loc[(clusters.FIT_FAISS, 1), "recall"] <= 1
+
+
 class TestFiles:
     def test_speed(self, options, records):
         files.files(options, records)
@@ -385,7 +400,24 @@ class TestPages:
                 {**served, "method": "server", "clients": 8, "images_per_second": 50.0},
             ],
         )
+        sent = {"memory_mib": 700, "client_mib": 1100, "sent_mib": 35.5}
+        self.write_rows(
+            folder,
+            "dask",
+            [
+                {"method": "fit", "rows": 10_000, "workers": 1, "seconds": 12.5, **sent},
+                {
+                    "method": "fit",
+                    "rows": 10_000,
+                    "workers": 2,
+                    "seconds": 7.25,
+                    "recall": 0.9,
+                    **sent,
+                },
+            ],
+        )
         page = self.page_of(folder, report_speed, "speed")
+        assert "| fit | 10,000 | 2 | 7.25 | 700 | 1,100 | 35.5 | 0.9 |" in page
         assert "| compact | 28 | server | 8 | 50 | 0.1 | 12 |" in page
         assert "| skanomaly, float32, batches of 8 | 15 | 12 to 18 | 2 | 7.5 |" in page
         assert "| cifar10 1, float32 | 60.0 | 65.0 | 81.5 (30 s) |" in page

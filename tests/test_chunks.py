@@ -11,7 +11,15 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.neighbors import KernelDensity
 
-from skanomaly import CenterCosine, FeatureEnsemble, MahalanobisCosine, NeighborDistance, load
+from skanomaly import (
+    CenterCosine,
+    DUMDetector,
+    FeatureEnsemble,
+    MahalanobisCosine,
+    NeighborDistance,
+    load,
+)
+from skanomaly._dask import draw_samples
 from skanomaly._moments import ColumnMoments, Moments
 
 from .workers import ENDED, STARTED, die_once, wait_for_the_end
@@ -169,7 +177,6 @@ def test_what_cannot_be_fitted_is_refused(table):
     X = da.from_array(table, chunks=(20, 5))
     for scorer, message in (
         (NeighborDistance(trim=0.1), "trim=0.1 of a Dask array"),
-        (NeighborDistance(index="faiss"), "index='faiss' of a Dask array"),
         (NeighborDistance(60), "at least 61 are needed"),
         (FeatureEnsemble(trim=0.1), "trim=0.1 of a Dask array"),
         (FeatureEnsemble([("a", CenterCosine(trim=0.1))]), "scorer 'a': trim=0.1 of a Dask"),
@@ -186,6 +193,55 @@ def test_what_cannot_be_fitted_is_refused(table):
     table[33, 2] = np.inf
     with pytest.raises(ValueError, match=r"chunk 1 of X: X contains NaN or infinity: X\[13, 2\]"):
         CenterCosine().fit(da.from_array(table, chunks=(20, 5)))
+
+
+def test_index_of_each_chunk_by_faiss(rng):
+    pytest.importorskip("faiss")
+    rows = rng.normal(size=(3500, 16)) @ rng.normal(size=(16, 16)) + 4
+    X, new = rows[:3000], rows[3000:]
+    exact = MahalanobisCosine(3).fit(X)
+    detector = MahalanobisCosine(3, index="faiss").fit(da.from_array(X, chunks=(1000, 16)))
+    wanted = exact.kneighbors(new)[1]
+    for one in (detector, detector.compute()):
+        found = one.kneighbors(new)[1]
+        assert (found[:, :, None] == wanted[:, None]).any(axis=2).mean() > 0.97
+        assert np.isclose(one.training_scores_, exact.training_scores_).mean() > 0.97
+
+
+def test_samples_are_drawn_at_random_from_all_chunks(table):
+    X = np.arange(100.0)[:, None] * [1, -1]
+    lazy = da.from_array(X, chunks=((0, 6, 1, 63, 30), 1))
+    drawn = np.array([draw_samples(lazy, 20, seed)[:, 0] for seed in range(150)])
+    assert (np.diff(drawn) > 0).all()  # none twice, in their order
+    counts = np.bincount(drawn.astype(int).ravel(), minlength=100)  # 30 +- 4.9 each
+    assert abs(counts - 30).max() < 5 * 4.9
+    assert abs(counts[:7].mean() - 30) < 5 * 4.9 / 7**0.5
+    np.testing.assert_array_equal(draw_samples(lazy[lazy[:, 0] >= 0], 20, 3)[:, 0], drawn[3])
+    np.testing.assert_array_equal(draw_samples(lazy, 200, 0), X)
+    frame = pd.DataFrame(table, index=np.arange(60) * 2).add_prefix("x")
+    pd.testing.assert_frame_equal(draw_samples(dd.from_pandas(frame, npartitions=3), 60, 0), frame)
+
+
+def test_uncertainty_of_drawn_samples(table, monkeypatch):
+    frame = pd.DataFrame(table).add_prefix("x")
+    lazy = dd.from_pandas(frame, npartitions=3)
+    detector = DUMDetector(max_epochs=3, n_estimators=2, random_state=0)
+    expected = clone(detector).fit(frame)
+    np.testing.assert_array_equal(detector.fit(lazy).training_scores_, expected.training_scores_)
+    assert list(detector.feature_names_in_) == list(frame)
+    assert_allclose(detector.score_samples(lazy).compute(), expected.score_samples(frame))
+    monkeypatch.setattr("skanomaly.dum.DASK_SAMPLES", 30)
+    detector.fit(da.from_array(table, chunks=(25, 3)))
+    assert detector.training_scores_.shape == (30,) and detector.n_features_in_ == 5
+    again = clone(detector).fit(da.from_array(table, chunks=(25, 3)))
+    np.testing.assert_array_equal(again.training_scores_, detector.training_scores_)
+
+
+@pytest.mark.parametrize("detector", [CenterCosine(), DUMDetector()], ids=["scorer", "dum"])
+def test_nothing_is_fitted_before_transform_refuses(detector, table):
+    with pytest.raises(TypeError, match=r"X is a dask\.array, which this method of"):
+        detector.fit_transform(da.from_array(table))
+    assert not hasattr(detector, "offset_")
 
 
 def test_worker_that_is_killed_in_the_middle_of_a_fit_changes_nothing(client, table, tmp_path):

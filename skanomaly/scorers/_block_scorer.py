@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +22,7 @@ from .._array_api import (
     to_numpy,
 )
 from .._base import OutlierDetector, atomic_fit, training_scores
+from .._dask import InMemoryTransformerMixin
 from .._sklearn_compat import Interval
 from .._training_rows import TrainingRows
 from ._block import Block
@@ -31,7 +32,7 @@ from ._chunks import fit_chunks
 MAX_TRIM_ROUNDS = 5
 
 
-class Scorer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierDetector):
+class Scorer(ClassNamePrefixFeaturesOutMixin, InMemoryTransformerMixin, OutlierDetector):
     """A detector that is also a transformer: its anomaly score is a feature."""
 
     _n_features_out = 1

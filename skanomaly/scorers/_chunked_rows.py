@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._array_api import Array, is_dask, namespace, take_along_rows
-from .._dask import map_chunks, score_chunk, score_partition
+from .._dask import map_chunks, merge_in_tree, row_chunks, score_chunk, score_partition
 from ._block import Block
-
-MERGED = 8  # results that one task merges
 
 
 class ChunkedRows:
@@ -114,18 +112,14 @@ def score_by_remote_rows(detector: Any, method: str, X: Any) -> Any:
     remote = remote_members(detector)
     light = _with_rows(detector, [None] * len(remote))
     result = map_chunks(light, method, X)  # tells kind and chunks, and checks what is known of X
-    if hasattr(X, "rechunk"):
-        chunks = X.rechunk({1: -1}).to_delayed().ravel().tolist()
-    elif hasattr(X, "to_dask_array"):
-        chunks = X.to_delayed()
-    else:
+    if not hasattr(X, "rechunk") and not hasattr(X, "to_dask_array"):
         raise TypeError(
             "X is a dask.bag, and the training rows are with the workers; pass a dask.array or a "
             "dask.dataframe, or score by what compute() returns"
         )
     light = delayed(light, traverse=False)
     scored = []
-    for number, chunk in enumerate(chunks):
+    for number, chunk in enumerate(row_chunks(X)):
         vectors = delayed(_vectors_of_chunk, nout=len(remote))(light, chunk, number)
         found = [
             scorer._neighbors.nearest_later(own, scorer.n_neighbors)
@@ -189,13 +183,6 @@ def _score_by_found(light: Any, method: str, chunk: Any, number: int, found: lis
     if hasattr(chunk, "iloc"):
         return score_partition(chunk, detector, method, {"number": number})
     return score_chunk(chunk, detector, method, (number,))
-
-
-def merge_in_tree(merge: Callable, parts: list) -> Any:
-    """Of delayed parts, some at a time; None of none."""
-    while len(parts) > 1:
-        parts = [merge(*parts[i : i + MERGED]) for i in range(0, len(parts), MERGED)]
-    return parts[0] if parts else None
 
 
 def _nearest_in(part: Any, queries: Array | None, k: int, start: int) -> Any:

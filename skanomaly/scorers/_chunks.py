@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._array_api import Array, as_float64, namespace, sample_rows
+from .._dask import merge_in_tree, row_chunks
 from .._moments import ColumnMoments, Moments
 from .._training_rows import SCALE_SAMPLES, TrainingRows, project
 from .._validation import check_table
 from .._whitening import Whitening
 from ._block import Block
-from ._chunked_rows import ChunkedRows, merge_in_tree
+from ._chunked_rows import ChunkedRows
 
 
 class ChunkedBlock:
@@ -47,7 +48,7 @@ class ChunkedGroup(NamedTuple):
 
 def fit_chunks(scorer: Any, X: Any) -> Any:
     """Fit a scorer to a Dask array or frame."""
-    refuse_parameters(scorer)
+    refuse_trim(scorer)
     group = ChunkedGroup("", slice(None), lambda n_rows: [scorer])
     anomaly, _, known = fit_groups(checked_chunks(scorer, X), [group])
     scorer._finish_fit(-anomaly[:, 0], known)
@@ -167,12 +168,10 @@ def _fit_space(scorer: Any, moments: dict, n_rows: int) -> None:
     scorer._fit_space(ChunkedBlock(moments[kind]))
 
 
-def refuse_parameters(scorer: Any) -> None:
-    """Refuse what needs all rows in one place."""
+def refuse_trim(scorer: Any) -> None:
+    """Refuse repeated fits, which need all rows in one place."""
     if scorer.trim:
         raise ValueError(f"trim={scorer.trim} of a Dask array; pass trim=0, or fit on X.compute()")
-    if getattr(scorer, "index", "exact") != "exact":
-        raise ValueError(f"index={scorer.index!r} of a Dask array; pass index='exact'")
 
 
 def _refuse_few_rows(scorer: Any, n_rows: int, kind: type) -> None:
@@ -195,17 +194,15 @@ def checked_chunks(scorer: Any, X: Any) -> list:
         raise TypeError(f"X is a {kind}; pass a dask.array or a dask.dataframe, or X.compute()")
     if hasattr(X, "to_dask_array"):
         check_table(scorer, X._meta_nonempty, reset=True)
-        parts = X.to_delayed()
     else:
         check_table(scorer, np.zeros((2, *X.shape[1:]), X.dtype), reset=True)
-        parts = X.rechunk({1: -1}).to_delayed().ravel().tolist()
     shell = copy.copy(scorer)
     vars(shell).clear()
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(scorer, name):
             setattr(shell, name, getattr(scorer, name))
     shell = delayed(shell, traverse=False)
-    return [delayed(_checked)(shell, part, number) for number, part in enumerate(parts)]
+    return [delayed(_checked)(shell, part, number) for number, part in enumerate(row_chunks(X))]
 
 
 def _checked(shell: Any, part: Any, number: int) -> Array:

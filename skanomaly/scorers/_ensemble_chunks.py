@@ -9,7 +9,7 @@ from sklearn.base import clone
 from .._array_api import Array
 from .._training_rows import TrainingRows
 from ._block_scorer import BlockScorer
-from ._chunks import ChunkedGroup, checked_chunks, fit_groups, refuse_parameters
+from ._chunks import ChunkedGroup, checked_chunks, fit_groups, refuse_trim
 from ._groups import resolve_groups
 
 
@@ -40,7 +40,7 @@ def fit_members_to_chunks(ensemble: Any, X: Any) -> tuple[Array, TrainingRows]:
 
 
 def _refuse_members(ensemble: Any) -> None:
-    refuse_parameters(ensemble)
+    refuse_trim(ensemble)
     for name, scorer, *_ in [] if isinstance(ensemble.scorers, str) else ensemble.scorers:
         if not isinstance(scorer, BlockScorer):
             raise TypeError(
@@ -49,6 +49,6 @@ def _refuse_members(ensemble: Any) -> None:
                 "sample in memory"
             )
         try:
-            refuse_parameters(scorer)
+            refuse_trim(scorer)
         except ValueError as error:
             raise ValueError(f"scorer {name!r}: {error}") from error
