@@ -42,6 +42,9 @@ EXPERIMENTS = {
         ("sets", "classes", "seeds", "cache"),
         "what tolerates outliers among the training images (30 min)",
     ),
+    "projection": Experiment(
+        "projection:projection", ("sets", "seeds"), "what projecting wide maps costs (20 min)"
+    ),
     "nsa": Experiment(
         "nsa:nsa", (*FILTERS, "classes", "table", "budget"), "a table of the NSA paper (1.5 h)"
     ),

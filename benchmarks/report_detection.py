@@ -47,6 +47,8 @@ def write(folder):
     sections.append(("Which detector", read("situations", folder), render_situations))
     pollution = read("pollution", folder)
     sections.append(("Outliers among training images", pollution, render_pollution))
+    projection = read("projection", folder)
+    sections.append(("Projection of wide maps", projection, render_projection))
     _write_page(folder, "detection", "Detection", "", sections)
     names = ("dum-tables", "dum-whole-tables", "dum-embeddings", "dum-study")
     of_tables, whole, of_embeddings, study = (read(name, folder) for name in names)
@@ -138,6 +140,17 @@ def render_pollution(rows):
     text = "Mean over classes, and the difference from the default with its deviation over classes:"
     cells = table(each.map("{:.1f}".format), "class")
     return f"{text}\n\n{table(pd.DataFrame(columns))}\n\n{cells}"
+
+
+def render_projection(rows):
+    """Means over classes and seeds by width, and the differences from whole maps."""
+    each = rows.pivot_table("auroc", ["set", "normal", "seed"], "width", sort=False)
+    gains = each.sub(each[0], axis=0).drop(columns=0)
+    columns = each.groupby("set").mean().map("{:.1f}".format).T
+    columns["difference"] = gains.mean().map("{:+.2f}".format) + gains.sem().map(" ± {:.2f}".format)
+    columns.index = ["whole" if width == 0 else str(width) for width in columns.index]
+    text = "Means over classes and seeds; differences from whole maps with their standard errors:"
+    return f"{text}\n\n{table(columns, 'values a map')}"
 
 
 def render_sets(rows):

@@ -15,8 +15,8 @@ INTRODUCTION = """\
 Medians where runs repeat. Of each measurement the last run counts.
 """
 SETTLED = """\
-A study that is settled: its script is benchmarks/{name}.py at the commit {commit}, and its figures
-are in {name}.csv."""
+A study that is settled: its script is benchmarks/diagnostics.py at the commit {commit}, and its
+figures are in diagnostics.csv."""
 
 
 def write(folder):
@@ -37,16 +37,15 @@ def write(folder):
         ("files", "Files", render_files),
         ("files-memory", "Images larger than memory", render_files_memory),
         ("diagnostics", "Accuracy of the concentration", render_concentration),
-        ("projection", "Projection", render_projection),
     ):
         rows = read(name, folder)
         parts.append(f"## {title}\n")
         if rows.empty:
             parts.append("Not run.\n")
             continue
-        if name in ("diagnostics", "projection"):
+        if name == "diagnostics":
             (commit,) = runs.loc[runs["run"].isin(rows["run"]), "commit"]
-            parts.append(SETTLED.format(name=name, commit=commit) + "\n")
+            parts.append(SETTLED.format(commit=commit) + "\n")
         else:
             parts.append(source(rows, runs) + "\n")
         parts.append(render(rows) + "\n")
@@ -330,22 +329,4 @@ def render_dask(rows):
     return (
         "64 columns; workers of one thread each. The caller's memory is its peak so far.\n\n"
         + table(cells)
-    )
-
-
-def render_projection(rows):
-    """AUROC of wide maps and of their sums, whole and projected."""
-    means = rows[rows["set"] == "mean"]
-    cells = (
-        means["auroc"].map("{:.1f}".format) + " ± " + means["std_over_seeds"].map("{:.1f}".format)
-    )
-    wide = means.assign(cell=cells).pivot(index="projection", columns="scored", values="cell")
-    order = means["projection"].unique(), means["scored"].unique()
-    wide = wide.loc[order[0], order[1]]
-    seconds = rows[rows["seconds"].notna()].set_index("projection")["seconds"]
-    wide["seconds of scoring"] = seconds.map(number)
-    return (
-        "The flattened maps of one encoder, whole and projected, scored as in the paper's "
-        "ensemble. Means over two classes of Fashion-MNIST and two of CIFAR-10, 1,500 training "
-        f"images each, 2 seeds; AUROC in per cent.\n\n{table(wide)}"
     )

@@ -70,7 +70,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         which detect little after SimCLR. "last" is the last block. A list may also name submodules
         of the backbone, with " (1x1)" to average over positions, and "embedding", what the
         backbone returns.
-    max_map_width : int or None, default=256
+    max_map_width : int or None, default=128
         Flattened maps with more values are projected to this many by a random projection that
         keeps angles on average, so that scoring them is cheap. None keeps all values.
     augment : str, callable or torch.nn.Module, optional
@@ -206,7 +206,7 @@ class SelfSupervisedEncoder(DeepEstimator, BaseEncoder):
         normalize="both",
         backbone="auto",
         layers="blocks",
-        max_map_width=256,
+        max_map_width=128,
         augment=None,
         image_shape=None,
         tile_size=None,
