@@ -215,7 +215,7 @@ class NSADetector(CallbackSupportMixin, OutlierDetector):
                 known, self.scorer_.score_samples(features), self.training_scores_
             )
             neighbors = {}
-            if hasattr(self.scorer_, "neighbors_in_block"):
+            if hasattr(self.scorer_, "explain_block"):
                 neighbors[name] = self.scorer_.neighbors_of(features, known)
             explanation = Bunch(members=[name], contributions=-scores[:, None], neighbors=neighbors)
         explanation.heatmaps = None

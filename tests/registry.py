@@ -54,22 +54,20 @@ def make_variants():
     """Those with other parameters that take another path."""
     return [
         MahalanobisCosine(3, whiten=False),
-        MahalanobisCosine(center=True, shrinkage=None),
-        MahalanobisCosine(n_components=2, trim=0.1),
+        MahalanobisCosine(center=True, shrinkage=None, n_components=2, trim=0.1),
         MahalanobisCosine(index="faiss"),
         NeighborDistance(2, aggregation="largest", standardize=False),
         PatchCosine(whiten=True, sampling="coreset", max_patches=20, pooling="max", max_shift=0),
         CenterCosine(whiten=False),
         FeatureEnsemble("all"),
         SelfSupervisedEncoder("simsiam", max_epochs=1),
-        SelfSupervisedEncoder("byol", max_epochs=1),
-        DUMDetector(covariance="circular", bag_size=3, views="noise", trim=0.0, **SHORT),
-        DUMDetector(scaling="whitened", max_features=2, **SHORT),
+        DUMDetector(covariance="circular", bag_size=3, views="noise", max_features=2, **SHORT),
         DUMDetector(objective="dot", bag_size=2, max_samples=None, scaling="minmax", **SHORT),
-        DUMDetector(PretrainedEncoder(AnyWidth()), **SHORT),
+        # what is encoded is whitened
+        DUMDetector(PretrainedEncoder(AnyWidth()), trim=0.0, **SHORT),
         NSADetector(),
         NSADetector(PretrainedEncoder(AnyWidth()), MahalanobisCosine()),
-        NSADetector(SelfSupervisedEncoder(max_epochs=1, layers="last"), MahalanobisCosine()),
+        NSADetector(SelfSupervisedEncoder("byol", max_epochs=1, layers="last"), CenterCosine()),
     ]
 
 

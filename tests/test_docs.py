@@ -46,7 +46,10 @@ def short_trainings(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_is_downloaded(monkeypatch):
-    """Random weights and images take the place of what pages download; networks are smaller."""
+    """Random weights and images take the place of what pages download; networks are smaller.
+
+    So are images for them.
+    """
     get_model = _architectures._get_model
 
     def get_small(name, weights):
@@ -55,6 +58,7 @@ def nothing_is_downloaded(monkeypatch):
         return get_model(name, None)
 
     monkeypatch.setattr(_architectures, "_get_model", get_small)
+    monkeypatch.setattr("skanomaly.encoders._pretrained.IMAGENET_SIZE", 96)
 
     def load_cifar10(*, split, download):
         rng = np.random.default_rng(len(split))

@@ -25,6 +25,7 @@ from ._preprocessing import Preprocessing, as_float
 TIMM = "timm:"  # begins the names of timm's networks
 # of the photographs that torchvision's weights were trained on, per channel
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_SIZE = 224
 
 
 class PretrainedEncoder(BaseEncoder):
@@ -252,7 +253,7 @@ class PretrainedEncoder(BaseEncoder):
         if self.backbone.startswith(TIMM):
             config = timm_config(self.backbone.removeprefix(TIMM))
             return config.mean, config.std, config.input_size[1]
-        return IMAGENET_MEAN, IMAGENET_STD, 224
+        return IMAGENET_MEAN, IMAGENET_STD, IMAGENET_SIZE
 
     def _make_preprocessing(self, sample_shape: tuple[int, ...]) -> Preprocessing:
         default_mean, default_std, default_size = self._defaults()

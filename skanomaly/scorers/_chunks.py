@@ -142,7 +142,7 @@ def _take_columns(chunk: Array, columns: Any) -> Array:
 
 
 def _has_rows(scorer: Any) -> bool:
-    return hasattr(scorer, "neighbors_in_block")
+    return hasattr(scorer, "explain_block")
 
 
 def _kind_of_moments(scorer: Any) -> type:

@@ -221,7 +221,7 @@ class FeatureEnsemble(Scorer, BaseComposition):
             return self
         computed = copy.copy(self)
         computed.members_ = [
-            (group, name, scorer.compute() if hasattr(scorer, "neighbors_in_block") else scorer)
+            (group, name, scorer.compute() if hasattr(scorer, "explain_block") else scorer)
             for group, name, scorer in self.members_
         ]
         return computed
@@ -254,33 +254,34 @@ class FeatureEnsemble(Scorer, BaseComposition):
         """
         blocks = self._check_input(X, "explain")
         own = self._find_known(blocks) if training_index is None else np.asarray(training_index)
-        contributions = replace_known(
-            own, self._contributions(blocks), as_float64(self._training_contributions)
-        )
-        return Bunch(
-            members=[f"{group}/{name}" for group, name, _ in self.members_],
-            contributions=contributions,
-            neighbors=self._neighbors(blocks, own),
-        )
+        contributions, neighbors = self._explain(blocks, own)
+        contributions = replace_known(own, contributions, as_float64(self._training_contributions))
+        members = [f"{group}/{name}" for group, name, _ in self.members_]
+        return Bunch(members=members, contributions=contributions, neighbors=neighbors)
 
     def nearest_samples(self, X, own: np.ndarray) -> np.ndarray | None:
         """Position of the training sample that most members find nearest; `own` as above."""
         blocks = X if isinstance(X, dict) else self._check_input(X, "predict_frame")
-        found = [to_numpy(index[:, 0]) for _, index in self._neighbors(blocks, own).values()]
+        _, neighbors = self._explain(blocks, own)
+        found = [to_numpy(index[:, 0]) for _, index in neighbors.values()]
         return mode(np.stack(found, axis=1), axis=1).mode if found else None
 
-    def _neighbors(self, blocks: dict[str, Array], own: np.ndarray) -> dict[str, tuple]:
+    def _explain(self, blocks: dict[str, Array], own: np.ndarray) -> tuple[Array, dict]:
+        """Contributions (n, members) of rows as if they were new, and members' neighbours."""
         place = own
         if self._kept is not None:  # members know the positions among the rows that were kept
             kept = to_numpy(self._kept)
             place = np.minimum(np.searchsorted(kept, own), len(kept) - 1)
             place = np.where(kept[place] == own, place, -1)
-        neighbors = {}
-        for group, name, scorer in self.members_:
-            if hasattr(scorer, "neighbors_in_block"):
-                distances, index = scorer.neighbors_in_block(Block(blocks[group]), place)
-                neighbors[f"{group}/{name}"] = distances, positions_in(self._kept, index)
-        return neighbors
+        columns, neighbors = [], {}
+        for group, name, scorer, block in self._members_of(blocks):
+            if not hasattr(scorer, "explain_block"):
+                columns.append(score_block(scorer, block))
+                continue
+            anomaly, (distances, index) = scorer.explain_block(block, place)
+            columns.append(anomaly)
+            neighbors[f"{group}/{name}"] = distances, positions_in(self._kept, index)
+        return self._rescale(namespace(columns[0]).stack(columns, axis=1)), neighbors
 
     def _score_samples(self, X: dict[str, Array]) -> Array:
         xp = namespace(next(iter(X.values())))
@@ -356,11 +357,14 @@ class FeatureEnsemble(Scorer, BaseComposition):
 
     def _contributions(self, blocks: dict[str, Array]) -> Array:
         """Rescaled anomaly scores (n, members) of new rows."""
-        columns = []
+        columns = [score_block(scorer, block) for *_, scorer, block in self._members_of(blocks)]
+        return self._rescale(namespace(columns[0]).stack(columns, axis=1))
+
+    def _members_of(self, blocks: dict[str, Array]) -> Iterator[tuple[str, str, Any, Block]]:
+        """Members with their blocks, which those of a group share."""
         for group, rows in blocks.items():
             block = Block(rows)
-            columns += [score_block(scorer, block) for g, _, scorer in self.members_ if g == group]
-        return self._rescale(namespace(columns[0]).stack(columns, axis=1))
+            yield from ((g, *member, block) for g, *member in self.members_ if g == group)
 
     def _rescale(self, anomaly: Array) -> Array:
         """Anomaly scores (n, members) in units of the range of the training samples' ones."""

@@ -58,14 +58,15 @@ class NeighborScorer(BlockScorer):
 
     def neighbors_of(self, X: Array, own: np.ndarray) -> tuple[Array, Array]:
         """As `kneighbors`, of validated samples; `own` is the training sample each is, or -1."""
-        return self.neighbors_in_block(Block(X), own)
+        return self.explain_block(Block(X), own)[1]
 
-    def neighbors_in_block(self, block: Block, own: np.ndarray) -> tuple[Array, Array]:
-        """As `neighbors_of`, of a block."""
+    def explain_block(self, block: Block, own: np.ndarray) -> tuple[Array, tuple[Array, Array]]:
+        """Anomaly scores of a block's rows as if they were new, and their `neighbors_of`."""
         vectors = self._vectors(self._coordinates(block))
         distances, indices = self._neighbors.nearest(vectors, self.n_neighbors + 1)
         distances = self._from_euclidean(distances)
-        return leave_one_out(distances, positions_in(self._kept, indices), own)
+        neighbors = leave_one_out(distances, positions_in(self._kept, indices), own)
+        return self._aggregate(distances[:, :-1]), neighbors
 
     def nearest_samples(self, X: Array, own: np.ndarray) -> Array:
         """Position of the training sample nearest to each validated one; `own` as above."""
