@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -306,6 +307,11 @@ def leave_one_out(distances: Array, index: Array, own: np.ndarray) -> tuple[Arra
     return take_along_rows(distances, order), take_along_rows(index, order)
 
 
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")  # looks through all that is loaded
+
+
 class _SingleThreadedBlas:
     """Limits numpy's BLAS, of which a process has one, to one thread while any search runs."""
 
@@ -318,7 +324,7 @@ class _SingleThreadedBlas:
         """Yields the number of threads that BLAS had."""
         with self.lock:
             if self.n_users == 0:
-                blas = ThreadpoolController().select(user_api="blas")
+                blas = _blas()
                 self.n_threads = max((b.num_threads for b in blas.lib_controllers), default=1)
                 self.limits = blas.limit(limits=1)
             self.n_users += 1

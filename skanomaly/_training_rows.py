@@ -142,7 +142,11 @@ def project(X: Array, center: np.ndarray, scale: np.ndarray, block: int) -> np.n
         axes = _random_axes(rows.shape[1], block)
         middle, unit, axes = (like(values, rows) for values in (center, scale, axes))
         with np.errstate(over="ignore", invalid="ignore"):  # of values that are far away
-            parts.append(to_numpy(((rows - middle) / unit) @ axes))
+            if X.ndim > 2:  # in [0, 1], so that nothing is lost by standardising the axes instead
+                axes = axes / unit[:, None]
+                parts.append(to_numpy(rows @ axes - middle @ axes))
+            else:
+                parts.append(to_numpy(((rows - middle) / unit) @ axes))
     return np.concatenate(parts)
 
 
