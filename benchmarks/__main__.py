@@ -87,7 +87,7 @@ EXPERIMENTS = {
         "growth:growth", ("methods",), "seconds and memory by rows and features (30 min)"
     ),
     "dask": Experiment(
-        "clusters:dask_cluster", ("methods",), "a Dask cluster on this machine (30 min)"
+        "clusters:dask_cluster", ("methods",), "a Dask cluster on this machine (20 min)"
     ),
     "files": Experiment(
         "files:files", (), "folders beside arrays and torchvision's loader (10 min)"

@@ -22,7 +22,7 @@ ROWS = {
     SCORE: (100_000, 1_000_000),
     FIT_CENTER: (100_000, 1_000_000, 10_000_000),
     FIT_NEIGHBORS: (25_000, 50_000, 100_000),
-    FIT_FAISS: (25_000, 50_000, 100_000),
+    FIT_FAISS: (25_000, 50_000),
 }
 CHUNKS = {SCORE: 20_000, FIT_CENTER: 20_000, FIT_NEIGHBORS: 12_500, FIT_FAISS: 12_500}
 FITTED = {
@@ -39,7 +39,7 @@ def dask_cluster(options, records):
     neighbours, whose chunks are compared in pairs, 12,500. `memory_mib` is the peak of the largest
     worker, and `client_mib` that of the process that calls, also before; `sent_mib` is what
     workers sent to each other and to it. `recall` is the share of the training scores with faiss
-    that are those of the exact search. Needs distributed and Linux. Half an hour on two cores.
+    that are those of the exact search. Needs distributed and Linux. 20 minutes on two cores.
     """
     for method in choose("--methods", options.methods, ROWS):
         for n_rows, n_workers in product(ROWS[method], N_WORKERS):

@@ -325,7 +325,7 @@ def render_dask(rows):
         "recall": "recall",
     }
     cells = rows[["rows", "workers"]].map("{:,}".format)
-    cells[list(columns.values())] = rows[list(columns)].map(number)
+    cells[list(columns.values())] = rows.reindex(columns=columns).map(number)
     return (
         "64 columns; workers of one thread each. The caller's memory is its peak so far.\n\n"
         + table(cells)
