@@ -124,7 +124,7 @@ def test_block_of_a_tables_columns(table, rng):
     blocks = encoder.transform_blocks(queries)
     assert {name: block.shape[1] for name, block in blocks.items()} == {
         "columns": 5,
-        **{f"dense_block_{i}": 256 for i in (1, 2, 3)},
+        **{f"dense_block_{i}": 128 for i in (1, 2, 3)},
     }
     assert blocks["columns"].dtype == np.float64
     assert_allclose(blocks["columns"], StandardScaler().fit(table).transform(queries), rtol=1e-12)
@@ -133,7 +133,7 @@ def test_block_of_a_tables_columns(table, rng):
 def test_wide_tables_are_projected(rng):
     table = rng.normal(size=(40, 300))
     encoder = SelfSupervisedEncoder(max_epochs=1, layers=["columns"]).fit(table)
-    assert encoder.transform(table).shape == (40, 256)
+    assert encoder.transform(table).shape == (40, 128)
 
 
 def test_dense_networks_for_images(images):
@@ -182,7 +182,7 @@ def test_refit_on_images_forgets_the_table(table, images):
 def test_global_output_setting(table):
     with config_context(transform_output="polars"):
         encoder = SelfSupervisedEncoder(max_epochs=1).fit(table)
-        assert encoder.transform(table).shape == (60, 5 + 3 * 256)
+        assert encoder.transform(table).shape == (60, 5 + 3 * 128)
 
 
 def test_extreme_entries_of_tables(table):
