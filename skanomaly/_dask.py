@@ -56,8 +56,26 @@ class InMemoryTransformerMixin(TransformerMixin):
     """A transformer whose ``transform`` refuses Dask collections though ``fit`` takes them."""
 
     def fit_transform(self, X, y=None, **fit_params):
-        """Fit to X and transform it, which is no Dask collection."""
-        refuse_dask(self, X, reset=False)  # not after a fit
+        """Fit to the training samples, and transform them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples in memory.
+        y : ignored
+        **fit_params : dict
+            Parameters of ``fit``.
+
+        Returns
+        -------
+        X_new : array of shape (n_samples, n_features_out)
+
+        Raises
+        ------
+        TypeError
+            If X is a Dask collection. Nothing is fitted then.
+        """
+        refuse_dask(self, X, reset=False)
         return super().fit_transform(X, y, **fit_params)
 
 
@@ -71,7 +89,7 @@ def row_chunks(X: Any) -> list:
 def draw_samples(X: Any, n_samples: int, seed: int) -> Any:
     """Random samples of a Dask array or frame in their order, in memory; all, if there are fewer.
 
-    In one pass: of random numbers that are given to all samples, those of the least are kept.
+    In one pass: each sample gets a random number, and the samples with the smallest are kept.
     """
     from dask import delayed
 
